@@ -1,0 +1,1 @@
+//! HTTP to log: postbacks, clicks, smart-link redirect.

@@ -1,0 +1,1 @@
+//! The rules, pure, and the log-to-log stage that applies them.

@@ -1,0 +1,1 @@
+//! Log to world: ledger, analytics, payouts.

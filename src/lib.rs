@@ -1,0 +1,3 @@
+//! The `hissaback` binary's library: command line, configuration, roles, embedded services.
+
+pub mod embedded;
