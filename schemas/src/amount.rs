@@ -220,6 +220,8 @@ mod tests {
             ("1.2.3", AmountError::NotANumber),
             ("0.0000001", AmountError::TooPrecise),
             ("1000000000000.01", AmountError::OutOfRange),
+            ("9224000000000", AmountError::OutOfRange),
+            ("-9224000000000", AmountError::OutOfRange),
             ("1000000000000000000", AmountError::OutOfRange),
         ] {
             assert_eq!(text.parse::<Amount>(), Err(error), "{text}");

@@ -183,7 +183,6 @@ fn ledger_changed() -> LedgerChanged {
         sequence: 42,
         claim: EventId::new(900_719_925_474_099_302),
         retired: false,
-        cause: Some(position(8)),
         click_id: facts.click_id,
         clicked_at: facts.clicked_at,
         tenant_id: facts.tenant_id,

@@ -1,1 +1,5 @@
 //! Log to world: ledger, analytics, payouts.
+
+pub mod analytics;
+pub mod ledger;
+pub mod payouts;

@@ -109,8 +109,12 @@ mod tests {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set mode");
         };
         set_mode(root.path(), 0o711);
+        set_mode(&inner, 0o711);
         set_mode(&closed, 0o700);
-        assert_eq!(stranger.first_closed_directory(&inner), Some(closed.clone()));
+        assert_eq!(
+            stranger.first_closed_directory(&inner),
+            Some(closed.clone())
+        );
         set_mode(&closed, 0o711);
         assert_eq!(stranger.first_closed_directory(&inner), None);
     }

@@ -33,7 +33,10 @@ pub(super) fn bind_to_parent(
             Err(io::Error::from(rustix::io::Errno::SRCH))
         }
     };
-    #[expect(unsafe_code, reason = "`pre_exec` is the only way to ask for the death signal")]
+    #[expect(
+        unsafe_code,
+        reason = "`pre_exec` is the only way to ask for the death signal"
+    )]
     // SAFETY: the hook runs in the forked child, where only async-signal-safe work is allowed. It
     // makes two plain system calls (prctl, getppid) without libc's wrappers, and builds its error
     // from a number: it neither allocates, locks, nor touches memory that another thread may have

@@ -129,7 +129,7 @@ impl DataDirectory {
             path: given.to_path_buf(),
             source,
         };
-        fs::create_dir_all(given).map_err(unusable)?;
+        create_with_ancestors(given).map_err(unusable)?;
         // Child processes get absolute paths: they don't share our working directory.
         let path = fs::canonicalize(given).map_err(unusable)?;
         refuse_foreign_files(&path)?;
@@ -157,9 +157,28 @@ impl DataDirectory {
     }
 }
 
+fn create_with_ancestors(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent()
+        && !parent.as_os_str().is_empty()
+        && !parent.exists()
+    {
+        create_with_ancestors(parent)?;
+    }
+    create_directory(path)
+}
+
 fn create_directory(path: &Path) -> io::Result<()> {
-    let mode = if accounts::running_as_root() { 0o711 } else { 0o700 };
-    DirBuilder::new().recursive(true).mode(mode).create(path)
+    let mode = if accounts::running_as_root() {
+        0o711
+    } else {
+        0o700
+    };
+    match DirBuilder::new().mode(mode).create(path) {
+        // Set again, because the mask of new files may have taken away what children need.
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode)),
+        Err(exists) if exists.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(failure) => Err(failure),
+    }
 }
 
 fn refuse_foreign_files(path: &Path) -> Result<(), DataDirectoryError> {
@@ -172,7 +191,10 @@ fn refuse_foreign_files(path: &Path) -> Result<(), DataDirectoryError> {
     }
     for entry in fs::read_dir(path).map_err(unusable)? {
         let name = entry.map_err(unusable)?.file_name();
-        if !ENTRIES_OF_AN_EMPTY_DIRECTORY.iter().any(|known| name == *known) {
+        if !ENTRIES_OF_AN_EMPTY_DIRECTORY
+            .iter()
+            .any(|known| name == *known)
+        {
             return Err(DataDirectoryError::NotOurs {
                 path: path.to_path_buf(),
             });
@@ -277,7 +299,7 @@ mod tests {
     #[test]
     fn a_second_owner_learns_who_holds_the_directory() {
         let root = tempfile::tempdir().expect("temporary directory");
-        let held = DataDirectory::open(root.path().join("data")).expect("open");
+        let held = DataDirectory::open(root.path()).expect("open");
         let refused = DataDirectory::open(held.path()).expect_err("it is held");
         let sentence = refused.to_string();
         assert!(
@@ -306,7 +328,10 @@ mod tests {
         let root = tempfile::tempdir().expect("temporary directory");
         fs::write(root.path().join("thesis.txt"), "mine").expect("write");
         let refused = DataDirectory::open(root.path()).expect_err("it holds other files");
-        assert!(matches!(refused, DataDirectoryError::NotOurs { .. }), "{refused}");
+        assert!(
+            matches!(refused, DataDirectoryError::NotOurs { .. }),
+            "{refused}"
+        );
         assert_eq!(fs::read_dir(root.path()).expect("list").count(), 1);
     }
 
@@ -316,7 +341,10 @@ mod tests {
         let file = root.path().join("file");
         fs::write(&file, "").expect("write");
         let refused = DataDirectory::open(&file).expect_err("it is a file");
-        assert!(matches!(refused, DataDirectoryError::Unusable { .. }), "{refused}");
+        assert!(
+            matches!(refused, DataDirectoryError::Unusable { .. }),
+            "{refused}"
+        );
         assert!(refused.to_string().contains("--data-dir"));
     }
 

@@ -18,7 +18,9 @@ pub mod postgres;
 mod socket_directory;
 mod supervision;
 
-pub use clickhouse::{ClickHouseAvailability, ClickHouseError, ClickHouseOptions, EmbeddedClickHouse};
+pub use clickhouse::{
+    ClickHouseAvailability, ClickHouseError, ClickHouseOptions, EmbeddedClickHouse,
+};
 pub use data_directory::{DataDirectory, DataDirectoryError};
 pub use postgres::{EmbeddedPostgres, PostgresError, PostgresOptions};
 pub use socket_directory::SocketDirectoryError;

@@ -119,13 +119,17 @@ mod tests {
     #[test]
     fn a_deep_data_directory_gets_a_short_socket_path() {
         let root = tempfile::tempdir().expect("temporary directory");
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o711)).expect("open up");
         let deep = root.path().join("d".repeat(60)).join("e".repeat(60));
         let data = DataDirectory::open(&deep).expect("open");
         let directory =
             SocketDirectory::create(&data, "engine", "engine.sock", None).expect("create");
         let path = directory.path().to_path_buf();
         assert!(path.join("engine.sock").as_os_str().len() < SOCKET_PATH_BYTES_MAX);
-        assert_eq!(fs::metadata(&path).expect("it exists").mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&path).expect("it exists").mode() & 0o777,
+            0o700
+        );
         drop(directory);
         assert!(!path.exists());
     }
@@ -136,6 +140,9 @@ mod tests {
         let trap = root.path().join("trap");
         std::os::unix::fs::symlink(root.path(), &trap).expect("link");
         let refused = make_private(&trap, None).expect_err("it is a link");
-        assert!(matches!(refused, SocketDirectoryError::Foreign { .. }), "{refused}");
+        assert!(
+            matches!(refused, SocketDirectoryError::Foreign { .. }),
+            "{refused}"
+        );
     }
 }

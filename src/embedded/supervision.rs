@@ -187,7 +187,10 @@ impl Drop for Supervisor {
         if let Some(thread) = self.thread.take()
             && !matches!(thread.join(), Ok(Ok(())))
         {
-            tracing::warn!(service = self.service, "the child did not stop in good order");
+            tracing::warn!(
+                service = self.service,
+                "the child did not stop in good order"
+            );
         }
     }
 }
@@ -232,7 +235,11 @@ impl<S: Supervised> Watchman<S> {
             if served_since.elapsed() >= STEADY_AFTER {
                 back_off = FIRST_BACK_OFF;
             }
-            tracing::error!(service = S::NAME, reason, "the child died and is started again");
+            tracing::error!(
+                service = S::NAME,
+                reason,
+                "the child died and is started again"
+            );
             self.health.send_replace(Health::Restarting { reason });
             let Some(successor) = self.start_again(&mut back_off, &mut stop).await else {
                 self.health.send_replace(Health::Stopped);
@@ -291,7 +298,11 @@ impl<S: Supervised> Watchman<S> {
             .stdout(log.try_clone().map_err(prepare)?)
             .stderr(log);
         let mut child = command.spawn().map_err(|source| SupervisionError::Spawn {
-            program: command.as_std().get_program().to_string_lossy().into_owned(),
+            program: command
+                .as_std()
+                .get_program()
+                .to_string_lossy()
+                .into_owned(),
             source,
         })?;
         match self.wait_until_it_answers(&mut child, stop).await {
@@ -370,14 +381,24 @@ impl<S: Supervised> Watchman<S> {
             if let Err(failure) = kill_process(pid, *signal) {
                 tracing::warn!(service = S::NAME, %failure, "the child can't be signalled");
             }
-            if tokio::time::timeout(*patience, child.wait()).await.is_ok() {
+            if let Ok(ended) = tokio::time::timeout(*patience, child.wait()).await {
+                match ended {
+                    Ok(status) if status.success() => {}
+                    Ok(status) => tracing::warn!(service = S::NAME, %status, "it ended badly"),
+                    Err(failure) => {
+                        tracing::warn!(service = S::NAME, %failure, "its end was missed");
+                    }
+                }
                 return Ok(());
             }
         }
-        child.kill().await.map_err(|source| SupervisionError::Wait {
-            service: S::NAME,
-            source,
-        })?;
+        child
+            .kill()
+            .await
+            .map_err(|source| SupervisionError::Wait {
+                service: S::NAME,
+                source,
+            })?;
         Err(SupervisionError::Killed { service: S::NAME })
     }
 }

@@ -51,7 +51,10 @@ pub(crate) struct Permit {
 
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, in_flight: Mutex::default() })
+        Arc::new(Self {
+            limits,
+            in_flight: Mutex::default(),
+        })
     }
 
     /// Takes `records` in, or says why not.
@@ -80,7 +83,11 @@ impl Admission {
     }
 
     fn reserve(self: &Arc<Self>, records: usize, bytes: usize) -> Result<Permit, Refusal> {
-        let Limits { in_flight_records_max, in_flight_bytes_max, .. } = self.limits;
+        let Limits {
+            in_flight_records_max,
+            in_flight_bytes_max,
+            ..
+        } = self.limits;
         if records > in_flight_records_max || bytes > in_flight_bytes_max {
             return Err(Refusal::BatchTooLarge {
                 records,
@@ -89,7 +96,10 @@ impl Admission {
                 bytes_max: in_flight_bytes_max,
             });
         }
-        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_flight = self
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if in_flight.records + records > in_flight_records_max
             || in_flight.bytes + bytes > in_flight_bytes_max
         {
@@ -100,14 +110,21 @@ impl Admission {
         }
         in_flight.records += records;
         in_flight.bytes += bytes;
-        Ok(Permit { admission: Arc::clone(self), records, bytes })
+        Ok(Permit {
+            admission: Arc::clone(self),
+            records,
+            bytes,
+        })
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut in_flight =
-            self.admission.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut in_flight = self
+            .admission
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         in_flight.records -= self.records;
         in_flight.bytes -= self.bytes;
     }
@@ -123,12 +140,18 @@ mod tests {
 
     #[test]
     fn gives_back_what_a_batch_took() {
-        let admission = Admission::new(Limits { in_flight_records_max: 3, ..Limits::default() });
+        let admission = Admission::new(Limits {
+            in_flight_records_max: 3,
+            ..Limits::default()
+        });
         let first = admission.admit(Topic::Clicks, &records(2)).unwrap();
         let refused = admission.admit(Topic::Clicks, &records(2)).unwrap_err();
         assert!(matches!(
             refused,
-            Refusal::Overloaded { in_flight_records: 2, in_flight_bytes: 20 }
+            Refusal::Overloaded {
+                in_flight_records: 2,
+                in_flight_bytes: 20
+            }
         ));
         assert!(refused.temporary());
         drop(first);
@@ -137,7 +160,10 @@ mod tests {
 
     #[test]
     fn bounds_bytes_too() {
-        let admission = Admission::new(Limits { in_flight_bytes_max: 25, ..Limits::default() });
+        let admission = Admission::new(Limits {
+            in_flight_bytes_max: 25,
+            ..Limits::default()
+        });
         let _first = admission.admit(Topic::Clicks, &records(2)).unwrap();
         assert!(matches!(
             admission.admit(Topic::Clicks, &records(1)),
@@ -145,7 +171,11 @@ mod tests {
         ));
         assert!(matches!(
             admission.admit(Topic::Clicks, &records(3)),
-            Err(Refusal::BatchTooLarge { records: 3, bytes: 30, .. })
+            Err(Refusal::BatchTooLarge {
+                records: 3,
+                bytes: 30,
+                ..
+            })
         ));
     }
 }

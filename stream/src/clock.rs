@@ -46,7 +46,9 @@ pub struct ManualClock {
 impl ManualClock {
     /// A clock that shows `now`.
     pub const fn new(now: Timestamp) -> Self {
-        Self { now_ms: AtomicI64::new(now.millis()) }
+        Self {
+            now_ms: AtomicI64::new(now.millis()),
+        }
     }
 
     /// Shows `now` from here on; it may lie in the past.

@@ -1,4 +1,7 @@
 //! What can go wrong. For an append the question that matters is whether it may have happened.
+//!
+//! Every message tells the whole story down to its cause, so that it is complete wherever it is
+//! shown. Causes are fields; `source()` does not repeat them.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -9,10 +12,10 @@ use schemas::Topic;
 pub enum AppendError {
     /// Nothing was written and nothing will be: appending again can't double anything.
     #[error("nothing was appended: {0}")]
-    Determinate(#[source] Refusal),
+    Determinate(Refusal),
     /// Some, all or none of the records may be in the log, now or after a restart.
     #[error("the append's outcome is unknown: {0}")]
-    Indeterminate(#[source] LogError),
+    Indeterminate(LogError),
 }
 
 impl AppendError {
@@ -79,7 +82,7 @@ pub enum Refusal {
     },
     /// The log takes nothing at all: it was closed, has failed, or can't be reached.
     #[error("the log takes no records: {0}")]
-    Unavailable(#[source] LogError),
+    Unavailable(LogError),
 }
 
 impl Refusal {
@@ -102,12 +105,12 @@ pub enum LogError {
     #[error("the log is closed")]
     Closed,
     /// The store under the log failed; the text says what it was doing.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {cause}")]
     Storage {
         /// What was being done.
         doing: &'static str,
         /// The store's own error; shared, since one failure may concern many waiting callers.
-        source: Arc<dyn std::error::Error + Send + Sync>,
+        cause: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// An earlier write failed, and since then nothing that the store says about writes can be
     /// trusted: the process has to be restarted, which recovers what is on the disk.
@@ -189,8 +192,11 @@ impl LogError {
     /// A failure of the store while `doing` something.
     pub(crate) fn storage(
         doing: &'static str,
-        source: impl std::error::Error + Send + Sync + 'static,
+        cause: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
-        Self::Storage { doing, source: Arc::new(source) }
+        Self::Storage {
+            doing,
+            cause: Arc::new(cause),
+        }
     }
 }

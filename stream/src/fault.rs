@@ -40,7 +40,8 @@ impl Faults {
     /// The next `count` appends are written, and their callers told that the outcome is unknown
     /// (indeterminate).
     pub fn lose_acknowledgements(&self, count: usize) {
-        self.acknowledgements_lost.fetch_add(count, Ordering::SeqCst);
+        self.acknowledgements_lost
+            .fetch_add(count, Ordering::SeqCst);
     }
 
     /// The next `count` commits fail, and are not kept.
@@ -65,16 +66,26 @@ impl Faults {
 
     /// Uses up one fault of this kind, if any is left.
     fn take(kind: &AtomicUsize) -> bool {
-        kind.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+        kind.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
     }
 
     fn check_reachable(&self) -> Result<(), LogError> {
-        if self.unreachable.load(Ordering::SeqCst) { Err(injected()) } else { Ok(()) }
+        if self.unreachable.load(Ordering::SeqCst) {
+            Err(injected())
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn injected() -> LogError {
-    LogError::storage("doing as told by the test", std::io::Error::other("injected fault"))
+    LogError::storage(
+        "doing as told by the test",
+        std::io::Error::other("injected fault"),
+    )
 }
 
 /// A log that fails on demand and otherwise does what `L` does.
@@ -86,7 +97,10 @@ pub struct FaultyLog<L> {
 impl<L: Log> FaultyLog<L> {
     /// Without a fault yet.
     pub fn new(log: L) -> Self {
-        Self { log, faults: Arc::default() }
+        Self {
+            log,
+            faults: Arc::default(),
+        }
     }
 
     /// The knobs.
@@ -102,7 +116,9 @@ impl<L: Log> Log for FaultyLog<L> {
         topic: Topic,
         records: Vec<NewRecord>,
     ) -> Result<Vec<Position>, AppendError> {
-        self.faults.check_reachable().map_err(Refusal::Unavailable)?;
+        self.faults
+            .check_reachable()
+            .map_err(Refusal::Unavailable)?;
         if Faults::take(&self.faults.appends_refused) {
             return Err(Refusal::Unavailable(injected()).into());
         }
@@ -178,7 +194,9 @@ impl<L: Log> Log for FaultyLog<L> {
     fn health(&self) -> Health {
         match self.faults.check_reachable() {
             Ok(()) => self.log.health(),
-            Err(error) => Health::Unavailable { reason: error.to_string() },
+            Err(error) => Health::Unavailable {
+                reason: error.to_string(),
+            },
         }
     }
 
@@ -220,11 +238,7 @@ impl FaultyConsumer {
 
 #[async_trait]
 impl GroupConsumer for FaultyConsumer {
-    async fn next(
-        &mut self,
-        records_max: usize,
-        wait: Duration,
-    ) -> Result<GroupEvent, LogError> {
+    async fn next(&mut self, records_max: usize, wait: Duration) -> Result<GroupEvent, LogError> {
         self.faults.check_reachable()?;
         self.rewind_if_told().await?;
         if let Some(records) = self.repetition.take() {

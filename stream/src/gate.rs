@@ -10,7 +10,9 @@ pub(crate) struct WriteGate {
 
 impl WriteGate {
     pub(crate) fn new() -> Self {
-        Self { held: watch::Sender::new(false) }
+        Self {
+            held: watch::Sender::new(false),
+        }
     }
 
     /// Holds writes back, or lets them through.

@@ -29,9 +29,9 @@ mod retention;
 
 pub use admission::Limits;
 pub use clock::{Clock, ManualClock, SystemClock};
-// pub use embedded::{EmbeddedLog, EmbeddedOptions};
+pub use embedded::{EmbeddedLog, EmbeddedOptions};
 pub use error::{AppendError, LogError, Refusal};
-pub use fault::{FaultyConsumer, FaultyLog, Faults};
+pub use fault::{Faults, FaultyConsumer, FaultyLog};
 pub use log::{GroupConsumer, GroupEvent, GroupSettings, Health, Log, Partition, Watermarks};
 pub use memory::InMemoryLog;
 pub use record::{Header, NewRecord, Record};

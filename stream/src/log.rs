@@ -83,12 +83,8 @@ pub trait Log: Send + Sync {
     /// Forgets the records below `before_offset`, for good, and returns the new low watermark.
     /// Offsets are never used again. An offset beyond the end is an error; one below the start
     /// changes nothing.
-    async fn trim(
-        &self,
-        topic: Topic,
-        partition: i32,
-        before_offset: i64,
-    ) -> Result<i64, LogError>;
+    async fn trim(&self, topic: Topic, partition: i32, before_offset: i64)
+    -> Result<i64, LogError>;
 
     /// The next offset that `group` committed for the partition; `None` if it never did.
     async fn committed(
@@ -122,11 +118,7 @@ pub trait GroupConsumer: Send {
     /// The next thing that happened, waiting at most `wait` for it.
     ///
     /// Safe to cancel: dropping the future loses no event.
-    async fn next(
-        &mut self,
-        records_max: usize,
-        wait: Duration,
-    ) -> Result<GroupEvent, LogError>;
+    async fn next(&mut self, records_max: usize, wait: Duration) -> Result<GroupEvent, LogError>;
 
     /// Reads an assigned partition from `offset` on. A sink that keeps its own position seeks on
     /// assignment; without a seek, reading starts at the committed position, else at the earliest.
@@ -179,7 +171,18 @@ pub struct GroupSettings {
 
 impl Default for GroupSettings {
     fn default() -> Self {
-        Self { bytes_max: 8 * 1024 * 1024 }
+        Self {
+            bytes_max: 8 * 1024 * 1024,
+        }
+    }
+}
+
+/// Fails unless the topic has the partition.
+pub(crate) fn check_partition(topic: Topic, partition: i32) -> Result<Partition, LogError> {
+    if (0..topic.partitions()).contains(&partition) {
+        Ok((topic, partition))
+    } else {
+        Err(LogError::NoSuchPartition { topic, partition })
     }
 }
 

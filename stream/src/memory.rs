@@ -18,7 +18,7 @@ use crate::{
     error::{AppendError, LogError, Refusal},
     gate::WriteGate,
     group::{Coordinator, Member, Slice, Storage, check_within},
-    log::{GroupConsumer, GroupSettings, Health, Log, Partition, Watermarks},
+    log::{GroupConsumer, GroupSettings, Health, Log, Partition, Watermarks, check_partition},
     record::{NewRecord, Record},
 };
 
@@ -54,7 +54,10 @@ struct Kept {
 impl Kept {
     fn watermarks(&self) -> Watermarks {
         let kept = i64::try_from(self.records.len()).expect("memory holds fewer than 2^63 records");
-        Watermarks { low: self.low, high: self.low + kept }
+        Watermarks {
+            low: self.low,
+            high: self.low + kept,
+        }
     }
 
     /// `offset` must not lie below the low watermark.
@@ -73,7 +76,12 @@ impl InMemoryLog {
     /// restarted process would find them: groups are empty and nothing is in flight.
     pub fn restarted(&self) -> Arc<Self> {
         self.inner.close();
-        let Inner { contents, clock, limits, .. } = &*self.inner;
+        let Inner {
+            contents,
+            clock,
+            limits,
+            ..
+        } = &*self.inner;
         Self::over(Arc::clone(contents), Arc::clone(clock), limits.clone())
     }
 
@@ -116,11 +124,26 @@ impl Inner {
         for record in records {
             let partition = record.partition_in(topic);
             let kept = contents.partitions.entry((topic, partition)).or_default();
-            let position = Position { topic, partition, offset: kept.watermarks().high };
+            let position = Position {
+                topic,
+                partition,
+                offset: kept.watermarks().high,
+            };
             let appended_at = kept.last_appended_at.map_or(now, |last| last.max(now));
             kept.last_appended_at = Some(appended_at);
-            let NewRecord { key, value, headers, .. } = record;
-            kept.records.push_back(Record { position, appended_at, key, value, headers });
+            let NewRecord {
+                key,
+                value,
+                headers,
+                ..
+            } = record;
+            kept.records.push_back(Record {
+                position,
+                appended_at,
+                key,
+                value,
+                headers,
+            });
             positions.push(position);
         }
         positions
@@ -129,7 +152,11 @@ impl Inner {
     fn slice(&self, slice: Slice, bytes_max: usize) -> Result<Vec<Record>, LogError> {
         let contents = self.contents();
         let Some(kept) = contents.partitions.get(&slice.partition) else {
-            check_within(slice.partition, slice.offset, Watermarks { low: 0, high: 0 })?;
+            check_within(
+                slice.partition,
+                slice.offset,
+                Watermarks { low: 0, high: 0 },
+            )?;
             return Ok(Vec::new());
         };
         check_within(slice.partition, slice.offset, kept.watermarks())?;
@@ -148,15 +175,6 @@ impl Inner {
     }
 }
 
-/// Fails unless the topic has the partition.
-pub(crate) fn check_partition(topic: Topic, partition: i32) -> Result<Partition, LogError> {
-    if (0..topic.partitions()).contains(&partition) {
-        Ok((topic, partition))
-    } else {
-        Err(LogError::NoSuchPartition { topic, partition })
-    }
-}
-
 #[async_trait]
 impl Storage for Inner {
     fn coordinator(&self) -> &Coordinator {
@@ -164,7 +182,11 @@ impl Storage for Inner {
     }
 
     fn check_open(&self) -> Result<(), LogError> {
-        if self.closed.load(Ordering::SeqCst) { Err(LogError::Closed) } else { Ok(()) }
+        if self.closed.load(Ordering::SeqCst) {
+            Err(LogError::Closed)
+        } else {
+            Ok(())
+        }
     }
 
     fn watermarks(&self, partition: Partition) -> Watermarks {
@@ -175,17 +197,18 @@ impl Storage for Inner {
     }
 
     fn committed(&self, group: &str, partition: Partition) -> Option<i64> {
-        self.contents().committed.get(&(group.to_owned(), partition)).copied()
+        self.contents()
+            .committed
+            .get(&(group.to_owned(), partition))
+            .copied()
     }
 
-    async fn commit(
-        &self,
-        group: &str,
-        next_offsets: &[(Partition, i64)],
-    ) -> Result<(), LogError> {
+    async fn commit(&self, group: &str, next_offsets: &[(Partition, i64)]) -> Result<(), LogError> {
         let mut contents = self.contents();
         for (partition, next_offset) in next_offsets {
-            contents.committed.insert((group.to_owned(), *partition), *next_offset);
+            contents
+                .committed
+                .insert((group.to_owned(), *partition), *next_offset);
         }
         Ok(())
     }
@@ -213,6 +236,9 @@ impl Log for InMemoryLog {
         records: Vec<NewRecord>,
     ) -> Result<Vec<Position>, AppendError> {
         self.inner.check_open().map_err(Refusal::Unavailable)?;
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
         let _permit = self.inner.admission.admit(topic, &records)?;
         self.inner.gate.passed().await;
         // Closed while it was held back: nothing was written.
@@ -231,13 +257,22 @@ impl Log for InMemoryLog {
     ) -> Result<Vec<Record>, LogError> {
         self.inner.check_open()?;
         let partition = check_partition(topic, partition)?;
-        self.inner
-            .slice(Slice { partition, offset, records_max }, GroupSettings::default().bytes_max)
+        self.inner.slice(
+            Slice {
+                partition,
+                offset,
+                records_max,
+            },
+            GroupSettings::default().bytes_max,
+        )
     }
 
     async fn watermarks(&self, topic: Topic, partition: i32) -> Result<Watermarks, LogError> {
         self.inner.check_open()?;
-        Ok(Storage::watermarks(&*self.inner, check_partition(topic, partition)?))
+        Ok(Storage::watermarks(
+            &*self.inner,
+            check_partition(topic, partition)?,
+        ))
     }
 
     async fn offset_for_time(
@@ -250,7 +285,9 @@ impl Log for InMemoryLog {
         let partition = check_partition(topic, partition)?;
         let contents = self.inner.contents();
         Ok(contents.partitions.get(&partition).and_then(|kept| {
-            let index = kept.records.partition_point(|record| record.appended_at < at);
+            let index = kept
+                .records
+                .partition_point(|record| record.appended_at < at);
             kept.records.get(index).map(|record| record.position.offset)
         }))
     }
@@ -279,7 +316,11 @@ impl Log for InMemoryLog {
         partition: i32,
     ) -> Result<Option<i64>, LogError> {
         self.inner.check_open()?;
-        Ok(Storage::committed(&*self.inner, group, check_partition(topic, partition)?))
+        Ok(Storage::committed(
+            &*self.inner,
+            group,
+            check_partition(topic, partition)?,
+        ))
     }
 
     async fn join(
@@ -288,13 +329,20 @@ impl Log for InMemoryLog {
         topics: &[Topic],
         settings: GroupSettings,
     ) -> Result<Box<dyn GroupConsumer>, LogError> {
-        Ok(Box::new(Member::join(Arc::clone(&self.inner), group, topics, settings)?))
+        Ok(Box::new(Member::join(
+            Arc::clone(&self.inner),
+            group,
+            topics,
+            settings,
+        )?))
     }
 
     fn health(&self) -> Health {
         match self.inner.check_open() {
             Ok(()) => Health::Ready,
-            Err(closed) => Health::Unavailable { reason: closed.to_string() },
+            Err(closed) => Health::Unavailable {
+                reason: closed.to_string(),
+            },
         }
     }
 

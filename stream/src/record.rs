@@ -29,13 +29,21 @@ pub struct NewRecord {
 impl NewRecord {
     /// A record without headers, placed by its key.
     pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Self { partition: None, key: key.into(), value: value.into(), headers: Vec::new() }
+        Self {
+            partition: None,
+            key: key.into(),
+            value: value.into(),
+            headers: Vec::new(),
+        }
     }
 
     /// With a header after those it has.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        self.headers.push(Header { name: name.into(), value: value.into() });
+        self.headers.push(Header {
+            name: name.into(),
+            value: value.into(),
+        });
         self
     }
 
@@ -48,10 +56,12 @@ impl NewRecord {
 
     /// The partition of `topic` that it goes to.
     pub fn partition_in(&self, topic: Topic) -> i32 {
-        self.partition.unwrap_or_else(|| topic.partition_for(&self.key))
+        self.partition
+            .unwrap_or_else(|| topic.partition_for(&self.key))
     }
 
-    /// What counts against the size limits: the bytes of key, value, and header names and values.
+    /// What counts against the size limits: the bytes of key, value, header names and values, and
+    /// 8 for each header, so that empty ones are not free.
     pub fn bytes(&self) -> usize {
         payload_bytes(&self.key, &self.value, &self.headers)
     }
@@ -75,7 +85,11 @@ pub struct Record {
 impl Record {
     /// The value of the last header of this name, as Kafka's clients choose among repeated names.
     pub fn header(&self, name: &str) -> Option<&Bytes> {
-        self.headers.iter().rev().find(|header| header.name == name).map(|header| &header.value)
+        self.headers
+            .iter()
+            .rev()
+            .find(|header| header.name == name)
+            .map(|header| &header.value)
     }
 
     /// What counts against the size limits: see [`NewRecord::bytes`].
@@ -85,7 +99,9 @@ impl Record {
 }
 
 fn payload_bytes(key: &Bytes, value: &Bytes, headers: &[Header]) -> usize {
-    let headers: usize =
-        headers.iter().map(|header| header.name.len() + header.value.len()).sum();
+    let headers: usize = headers
+        .iter()
+        .map(|header| 8 + header.name.len() + header.value.len())
+        .sum();
     key.len() + value.len() + headers
 }

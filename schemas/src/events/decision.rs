@@ -294,6 +294,9 @@ pub enum UnmatchedReason {
     UnknownLink,
     /// The import's tenant is not the click's.
     OtherTenant,
+    /// The report came by another network instance than the click's offer belongs to: else a
+    /// network without a security token would be a way round one that asks for it.
+    OtherNetwork,
 }
 
 /// A report that can't be used, kept for audit.

@@ -2,8 +2,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    Amount, CampaignId, ClickId, Country, Currency, EventId, LinkId, OfferId, Position, TenantId,
-    Timestamp, UserId,
+    Amount, CampaignId, ClickId, Country, Currency, EventId, LinkId, OfferId, TenantId, Timestamp,
+    UserId,
 };
 
 use super::Split;
@@ -21,8 +21,6 @@ pub struct LedgerChanged {
     pub claim: EventId,
     /// Set when the claim goes by another name from now on, or its reports moved away.
     pub retired: bool,
-    /// The record that caused the change; absent when a payout or an operator did.
-    pub cause: Option<Position>,
     /// The click.
     pub click_id: ClickId,
     /// The click's time.

@@ -63,6 +63,8 @@ impl Binaries {
     }
 
     async fn in_directory(directory: PathBuf) -> Result<Self, PostgresError> {
+        // The server is started in another working directory than ours.
+        let directory = std::path::absolute(&directory).unwrap_or(directory);
         let unusable = |reason: String| PostgresError::UnusableBinaries {
             directory: directory.clone(),
             reason,
@@ -141,7 +143,9 @@ fn choose(mut found: Vec<Binaries>, recorded: Option<u32>) -> Option<Binaries> {
         .find(|binaries| Some(binaries.major_version) == recorded)
         .or_else(|| {
             let newest = found.iter().map(|binaries| binaries.major_version).max()?;
-            found.iter().find(|binaries| binaries.major_version == newest)
+            found
+                .iter()
+                .find(|binaries| binaries.major_version == newest)
         })
         .cloned()
 }
@@ -168,13 +172,23 @@ mod tests {
     fn reads_the_version_that_the_program_prints() {
         let debian = "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n";
         assert_eq!(parse_major_version(debian), Some(15));
-        assert_eq!(parse_major_version("postgres (PostgreSQL) 18beta1\n"), Some(18));
+        assert_eq!(
+            parse_major_version("postgres (PostgreSQL) 18beta1\n"),
+            Some(18)
+        );
         assert_eq!(parse_major_version("mysqld 8.0\n"), None);
     }
 
     #[test]
     fn the_version_that_wrote_the_data_goes_before_the_newest() {
-        let found = || vec![of_version(15), of_version(17), of_version(13), of_version(16)];
+        let found = || {
+            vec![
+                of_version(15),
+                of_version(17),
+                of_version(13),
+                of_version(16),
+            ]
+        };
         let chosen = |recorded| choose(found(), recorded).map(|binaries| binaries.major_version);
         assert_eq!(chosen(Some(15)), Some(15));
         assert_eq!(chosen(None), Some(17));

@@ -143,10 +143,13 @@ async fn make(
         command.uid(account.user_id).gid(account.group_id);
     }
     tracing::info!(directory = %directory.display(), "making the PostgreSQL cluster");
-    let output = command.output().await.map_err(|source| PostgresError::Directory {
-        path: binaries.program("initdb"),
-        source,
-    })?;
+    let output = command
+        .output()
+        .await
+        .map_err(|source| PostgresError::Directory {
+            path: binaries.program("initdb"),
+            source,
+        })?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(PostgresError::Initialization {

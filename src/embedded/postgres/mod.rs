@@ -142,7 +142,8 @@ impl EmbeddedPostgres {
         let logs = data.subdirectory("logs")?;
         let account = Account::to_drop_to();
         let recorded = cluster::recorded_major_version(&home)?;
-        let binaries = Binaries::find(options.binaries.as_deref(), recorded, account.as_ref()).await?;
+        let binaries =
+            Binaries::find(options.binaries.as_deref(), recorded, account.as_ref()).await?;
         let major_version = binaries.major_version;
         let cluster = Cluster::open(home, &binaries, account.clone()).await?;
         let socket_directory = SocketDirectory::create(
@@ -230,4 +231,3 @@ async fn make_database(superuser: &PgConnectOptions) -> Result<(), PostgresError
     connection.close().await?;
     Ok(())
 }
-

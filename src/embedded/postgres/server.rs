@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::process::Command;
 
 use super::binaries::Binaries;
@@ -77,7 +77,10 @@ impl Supervised for Server {
             .arg("-D")
             .arg(self.cluster.directory())
             .arg("-c")
-            .arg(format!("unix_socket_directories={}", self.socket_directory.display()))
+            .arg(format!(
+                "unix_socket_directories={}",
+                self.socket_directory.display()
+            ))
             .arg("-c")
             .arg(format!("port={PORT}"));
         let ours = SETTINGS.iter().map(|(name, value)| (*name, *value));
@@ -103,6 +106,9 @@ impl Supervised for Server {
             let connection = PgConnection::connect_with(&self.connect_options).await?;
             connection.close().await
         };
-        matches!(tokio::time::timeout(CONNECT_TIMEOUT, attempt).await, Ok(Ok(())))
+        matches!(
+            tokio::time::timeout(CONNECT_TIMEOUT, attempt).await,
+            Ok(Ok(()))
+        )
     }
 }

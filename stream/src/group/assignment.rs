@@ -39,21 +39,27 @@ fn assign_topic(
     previous: &BTreeMap<Partition, MemberId>,
     held_of_other_topics: &BTreeMap<MemberId, usize>,
 ) -> BTreeMap<Partition, MemberId> {
-    let partitions: Vec<Partition> =
-        (0..topic.partitions()).map(|partition| (topic, partition)).collect();
+    let partitions: Vec<Partition> = (0..topic.partitions())
+        .map(|partition| (topic, partition))
+        .collect();
     if subscribers.is_empty() {
         return BTreeMap::new();
     }
     let holds = |member: MemberId| {
-        partitions.iter().filter(|partition| previous.get(partition) == Some(&member)).count()
+        partitions
+            .iter()
+            .filter(|partition| previous.get(partition) == Some(&member))
+            .count()
     };
     let load = |member: MemberId| held_of_other_topics.get(&member).copied().unwrap_or(0);
 
     // Who holds more of this topic keeps the odd ones; then who has less of the other topics.
     let mut ranked = subscribers.to_vec();
     ranked.sort_by_key(|member| (usize::MAX - holds(*member), load(*member), *member));
-    let (share, odd) =
-        (partitions.len() / subscribers.len(), partitions.len() % subscribers.len());
+    let (share, odd) = (
+        partitions.len() / subscribers.len(),
+        partitions.len() % subscribers.len(),
+    );
     let mut room: BTreeMap<MemberId, usize> = ranked
         .iter()
         .enumerate()
@@ -75,7 +81,9 @@ fn assign_topic(
         .flat_map(|(member, left)| std::iter::repeat_n(member, left));
     for partition in partitions {
         assigned.entry(partition).or_insert_with(|| {
-            vacancies.next().expect("the shares of a topic add up to its partitions")
+            vacancies
+                .next()
+                .expect("the shares of a topic add up to its partitions")
         });
     }
     assigned
@@ -88,11 +96,17 @@ mod tests {
     use super::*;
 
     fn subscribed(members: &[MemberId], topics: &[Topic]) -> BTreeMap<MemberId, BTreeSet<Topic>> {
-        members.iter().map(|member| (*member, topics.iter().copied().collect())).collect()
+        members
+            .iter()
+            .map(|member| (*member, topics.iter().copied().collect()))
+            .collect()
     }
 
     fn count(assigned: &BTreeMap<Partition, MemberId>, member: MemberId) -> usize {
-        assigned.values().filter(|holder| **holder == member).count()
+        assigned
+            .values()
+            .filter(|holder| **holder == member)
+            .count()
     }
 
     #[test]
@@ -109,7 +123,12 @@ mod tests {
 
     #[test]
     fn odd_partitions_are_spread_over_topics() {
-        let topics = [Topic::Clicks, Topic::Conversions, Topic::Decisions, Topic::Ledger];
+        let topics = [
+            Topic::Clicks,
+            Topic::Conversions,
+            Topic::Decisions,
+            Topic::Ledger,
+        ];
         let members: Vec<MemberId> = (1..=8).collect();
         let assigned = assign(&subscribed(&members, &topics), &BTreeMap::new());
         for member in members {

@@ -51,7 +51,10 @@ struct Holder {
 
 impl Coordinator {
     pub(crate) fn new() -> Self {
-        Self { groups: Mutex::default(), changes: watch::Sender::new(()) }
+        Self {
+            groups: Mutex::default(),
+            changes: watch::Sender::new(()),
+        }
     }
 
     /// Wakes every waiting member.
@@ -69,7 +72,9 @@ impl Coordinator {
         let group = groups.entry(group.to_owned()).or_default();
         group.last_member += 1;
         let member = group.last_member;
-        group.subscriptions.insert(member, topics.iter().copied().collect());
+        group
+            .subscriptions
+            .insert(member, topics.iter().copied().collect());
         group.rebalance();
         drop(groups);
         self.wake();
@@ -79,7 +84,9 @@ impl Coordinator {
     /// Takes the member out with everything that it holds; leaving twice is fine.
     pub(crate) fn leave(&self, group: &str, member: MemberId) {
         let mut groups = self.lock();
-        let Some(group) = groups.get_mut(group) else { return };
+        let Some(group) = groups.get_mut(group) else {
+            return;
+        };
         if group.subscriptions.remove(&member).is_none() {
             return;
         }
@@ -109,12 +116,15 @@ impl Coordinator {
         partition: Partition,
     ) -> Result<(), LogError> {
         let groups = self.lock();
-        let holder = groups.get(group).and_then(|group| group.holders.get(&partition));
+        let holder = groups
+            .get(group)
+            .and_then(|group| group.holders.get(&partition));
         match holder {
             Some(holder) if holder.member == member => Ok(()),
-            Some(_) | None => {
-                Err(LogError::NotAssigned { topic: partition.0, partition: partition.1 })
-            }
+            Some(_) | None => Err(LogError::NotAssigned {
+                topic: partition.0,
+                partition: partition.1,
+            }),
         }
     }
 
@@ -166,7 +176,13 @@ impl Group {
             .map(|(partition, _)| *partition)
             .collect();
         for partition in &free {
-            self.holders.insert(*partition, Holder { member, revoked: false });
+            self.holders.insert(
+                *partition,
+                Holder {
+                    member,
+                    revoked: false,
+                },
+            );
         }
         free
     }

@@ -33,11 +33,7 @@ pub(crate) trait Storage: Send + Sync + 'static {
     fn committed(&self, group: &str, partition: Partition) -> Option<i64>;
 
     /// Returns once durable.
-    async fn commit(
-        &self,
-        group: &str,
-        next_offsets: &[(Partition, i64)],
-    ) -> Result<(), LogError>;
+    async fn commit(&self, group: &str, next_offsets: &[(Partition, i64)]) -> Result<(), LogError>;
 
     /// Reads the slices in their order, stopping early when `bytes_max` is reached; at least one
     /// record if there is any.
@@ -147,7 +143,11 @@ impl<S: Storage> Member<S> {
         for (index, (partition, offset, available)) in waiting.iter().enumerate() {
             let share = left.div_ceil(waiting.len() - index).min(*available);
             if share > 0 {
-                slices.push(Slice { partition: *partition, offset: *offset, records_max: share });
+                slices.push(Slice {
+                    partition: *partition,
+                    offset: *offset,
+                    records_max: share,
+                });
                 left -= share;
             }
         }
@@ -163,22 +163,28 @@ pub(crate) fn check_within(
 ) -> Result<(), LogError> {
     if offset > watermarks.high {
         let end = watermarks.high;
-        return Err(LogError::PositionBeyondEnd { topic, partition, offset, end });
+        return Err(LogError::PositionBeyondEnd {
+            topic,
+            partition,
+            offset,
+            end,
+        });
     }
     if offset < watermarks.low {
         let start = watermarks.low;
-        return Err(LogError::PositionBeforeStart { topic, partition, offset, start });
+        return Err(LogError::PositionBeforeStart {
+            topic,
+            partition,
+            offset,
+            start,
+        });
     }
     Ok(())
 }
 
 #[async_trait]
 impl<S: Storage> GroupConsumer for Member<S> {
-    async fn next(
-        &mut self,
-        records_max: usize,
-        wait: Duration,
-    ) -> Result<GroupEvent, LogError> {
+    async fn next(&mut self, records_max: usize, wait: Duration) -> Result<GroupEvent, LogError> {
         // A reader that is never at the end would otherwise keep its thread to itself.
         tokio::task::coop::consume_budget().await;
         let now = Instant::now();
@@ -218,7 +224,9 @@ impl<S: Storage> GroupConsumer for Member<S> {
         self.storage.check_open()?;
         let mut moved = Vec::with_capacity(next_offsets.len());
         for (partition, next_offset) in next_offsets {
-            self.storage.coordinator().check_held(&self.group, self.id, *partition)?;
+            self.storage
+                .coordinator()
+                .check_held(&self.group, self.id, *partition)?;
             let watermarks = self.storage.watermarks(*partition);
             if *next_offset > watermarks.high {
                 return Err(LogError::PositionBeyondEnd {
@@ -240,7 +248,9 @@ impl<S: Storage> GroupConsumer for Member<S> {
 
     async fn release(&mut self, partitions: Vec<Partition>) -> Result<(), LogError> {
         for partition in partitions {
-            self.storage.coordinator().release(&self.group, self.id, partition)?;
+            self.storage
+                .coordinator()
+                .release(&self.group, self.id, partition)?;
             self.positions.remove(&partition);
         }
         Ok(())

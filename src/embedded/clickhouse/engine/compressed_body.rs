@@ -40,12 +40,17 @@ impl BlockDecoder {
         let framed_bytes = block_size(header.get_u32_le())?;
         let decoded_bytes = block_size(header.get_u32_le())?;
         if framed_bytes < HEADER_BYTES {
-            return Err(EngineFailure::decompression("a block is shorter than its header"));
+            return Err(EngineFailure::decompression(
+                "a block is shorter than its header",
+            ));
         }
         if self.pending.len() < CHECKSUM_BYTES + framed_bytes {
             return Ok(None);
         }
-        let block = self.pending.split_to(CHECKSUM_BYTES + framed_bytes).freeze();
+        let block = self
+            .pending
+            .split_to(CHECKSUM_BYTES + framed_bytes)
+            .freeze();
         let framed = block.slice(CHECKSUM_BYTES..);
         if cityhash_rs::cityhash_102_128(&framed).rotate_right(64) != checksum {
             return Err(EngineFailure::decompression("a block's checksum is wrong"));
@@ -85,7 +90,9 @@ fn decode(method: u8, payload: Bytes, decoded_bytes: usize) -> Result<Bytes, Eng
     if decoded.len() == decoded_bytes {
         Ok(decoded)
     } else {
-        Err(EngineFailure::decompression("a block has not the size that it tells"))
+        Err(EngineFailure::decompression(
+            "a block has not the size that it tells",
+        ))
     }
 }
 

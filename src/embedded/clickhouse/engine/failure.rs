@@ -19,11 +19,14 @@ pub(super) struct EngineFailure {
 
 impl EngineFailure {
     /// One that the engine reported: `Code: 60. DB::Exception: … (UNKNOWN_TABLE)`.
-    pub(super) fn of_engine(message: String) -> Self {
-        let message = message.trim_end().to_owned();
-        match parse_code(&message) {
-            Some(code) => Self { code, message },
-            None => Self::of(STANDARD_EXCEPTION, &message, "STD_EXCEPTION"),
+    pub(super) fn of_engine(message: &str) -> Self {
+        let message = message.trim_end();
+        match parse_code(message) {
+            Some(code) => Self {
+                code,
+                message: message.to_owned(),
+            },
+            None => Self::of(STANDARD_EXCEPTION, message, "STD_EXCEPTION"),
         }
     }
 
@@ -92,8 +95,7 @@ mod tests {
     #[test]
     fn the_engines_code_is_kept() {
         let failure = EngineFailure::of_engine(
-            "Code: 60. DB::Exception: Unknown table expression identifier 'x'. (UNKNOWN_TABLE)\n"
-                .to_owned(),
+            "Code: 60. DB::Exception: Unknown table expression identifier 'x'. (UNKNOWN_TABLE)\n",
         );
         assert_eq!(failure.code(), 60);
         assert_eq!(failure.status(), StatusCode::NOT_FOUND);
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_message_without_a_code_gets_one() {
-        let failure = EngineFailure::of_engine("out of luck".to_owned());
+        let failure = EngineFailure::of_engine("out of luck");
         assert_eq!(failure.code(), STANDARD_EXCEPTION);
         assert!(failure.message().contains("out of luck"));
     }

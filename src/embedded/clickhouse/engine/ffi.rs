@@ -148,12 +148,13 @@ impl Engine {
         // SAFETY: loading runs the library's initialisers. The file is the one that the operator
         // named or that our installer fetched and verified; its initialisers ask nothing of the
         // caller but to be left loaded. RTLD_LOCAL keeps its bundled libraries out of our way.
-        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(
-            |source| LoadError::Open {
-                path: path.to_path_buf(),
-                source,
-            },
-        )?;
+        let library =
+            unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|source| {
+                LoadError::Open {
+                    path: path.to_path_buf(),
+                    source,
+                }
+            })?;
         let functions = Functions::find(&library).map_err(|source| LoadError::Symbol {
             path: path.to_path_buf(),
             source,
@@ -174,8 +175,8 @@ impl Engine {
         unsafe { text((self.functions.version)()) }.unwrap_or_default()
     }
 
-    /// Ends the engine's threads. False when one could not be ended or a connection is open; the
-    /// library then changes nothing that matters, as the process is about to exit.
+    /// Ends the engine's threads. False when one could not be ended, as happens after an INSERT that
+    /// failed; exiting is safe then too, as long as no statement runs.
     pub(super) fn shut_down(&self) -> bool {
         // SAFETY: it may be called from any thread at any time, and refuses while a connection is
         // open.
@@ -368,7 +369,7 @@ impl QueryResult {
     fn checked(self) -> Result<Self, EngineFailure> {
         // SAFETY: the result is alive; the message, if any, lives as long as it and is copied.
         match unsafe { text((self.engine.functions.result_error)(self.raw.as_ptr())) } {
-            Some(message) => Err(EngineFailure::of_engine(message)),
+            Some(message) => Err(EngineFailure::of_engine(&message)),
             None => Ok(self),
         }
     }
@@ -502,7 +503,7 @@ impl InsertStream<'_> {
                 self.handle.as_ptr(),
             ))
         }
-        .map(EngineFailure::of_engine)
+        .map(|message| EngineFailure::of_engine(&message))
     }
 }
 

@@ -34,7 +34,10 @@ impl Statement {
     /// doesn't run several.
     pub(super) fn parse(text: &[u8]) -> Result<Self, EngineFailure> {
         let mut tokens = Tokens::new(text);
-        let Some(first) = tokens.clone().find(|token| token.kind != Kind::Symbol(b'(')) else {
+        let Some(first) = tokens
+            .clone()
+            .find(|token| token.kind != Kind::Symbol(b'('))
+        else {
             return Err(EngineFailure::syntax("the query is empty"));
         };
         if first.names(text, "INSERT")
@@ -54,10 +57,7 @@ impl Statement {
 }
 
 /// Reads an INSERT up to its data; `None` for one that takes its rows from a SELECT.
-fn parse_insert(
-    text: &[u8],
-    tokens: &mut Tokens<'_>,
-) -> Result<Option<Statement>, EngineFailure> {
+fn parse_insert(text: &[u8], tokens: &mut Tokens<'_>) -> Result<Option<Statement>, EngineFailure> {
     skip_target(text, tokens);
     for token in tokens.by_ref() {
         if token.depth > 0 {
@@ -89,7 +89,9 @@ fn parse_insert(
             break;
         }
     }
-    Err(EngineFailure::syntax("the INSERT names no format and has no values"))
+    Err(EngineFailure::syntax(
+        "the INSERT names no format and has no values",
+    ))
 }
 
 /// Skips `INSERT INTO [TABLE] [FUNCTION] name[.name]`, whose names may look like keywords.
@@ -115,7 +117,9 @@ fn parse_rest(text: &[u8]) -> Result<Option<String>, EngineFailure> {
     let mut tokens = Tokens::new(text);
     while let Some(token) = tokens.next() {
         if ended {
-            return Err(EngineFailure::syntax("several statements in one query are not allowed"));
+            return Err(EngineFailure::syntax(
+                "several statements in one query are not allowed",
+            ));
         }
         ended = token.kind == Kind::Symbol(b';');
         if token.depth == 0 && token.names(text, "FORMAT") {
@@ -214,7 +218,9 @@ impl<'a> Tokens<'a> {
             } else if rest.starts_with(b"/*") {
                 find(rest, b"*/").map_or(rest.len(), |end| end + 2)
             } else {
-                rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+                rest.iter()
+                    .take_while(|byte| byte.is_ascii_whitespace())
+                    .count()
             };
             if length == 0 {
                 return;
@@ -273,7 +279,10 @@ fn quoted_length(rest: &[u8], quote: u8) -> usize {
 
 /// Length of `$tag$ … $tag$`, or of the lone dollar sign.
 fn heredoc_length(rest: &[u8]) -> usize {
-    let tag = rest[1..].iter().take_while(|byte| word_byte(**byte)).count();
+    let tag = rest[1..]
+        .iter()
+        .take_while(|byte| word_byte(**byte))
+        .count();
     if rest.get(1 + tag) != Some(&b'$') {
         return 1;
     }
@@ -282,7 +291,8 @@ fn heredoc_length(rest: &[u8]) -> usize {
 }
 
 fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
-    text.windows(wanted.len()).position(|window| window == wanted)
+    text.windows(wanted.len())
+        .position(|window| window == wanted)
 }
 
 #[cfg(test)]
@@ -344,8 +354,14 @@ mod tests {
             format: format.map(str::to_owned),
         };
         assert_eq!(parse("/* a */ -- b\n (SELECT 1)"), select(None));
-        assert_eq!(parse("with 1 as x select x format JSON"), select(Some("JSON")));
-        assert_eq!(parse("SELECT 1 FORMAT TSV SETTINGS max_threads = 1;"), select(Some("TSV")));
+        assert_eq!(
+            parse("with 1 as x select x format JSON"),
+            select(Some("JSON"))
+        );
+        assert_eq!(
+            parse("SELECT 1 FORMAT TSV SETTINGS max_threads = 1;"),
+            select(Some("TSV"))
+        );
         assert_eq!(parse("SELECT format, x FROM t"), select(None));
         assert_eq!(parse("SELECT 'a FORMAT TSV'"), select(None));
         assert_eq!(parse("SELECT (1 FORMAT TSV)"), select(None));
@@ -354,17 +370,32 @@ mod tests {
 
     #[test]
     fn a_second_statement_is_refused() {
-        for text in ["SELECT 1; DROP TABLE t", "SELECT 1;;", "SELECT ';' ; SELECT 2"] {
+        for text in [
+            "SELECT 1; DROP TABLE t",
+            "SELECT 1;;",
+            "SELECT ';' ; SELECT 2",
+        ] {
             Statement::parse(text.as_bytes()).expect_err(text);
         }
-        for text in ["SELECT ';';", "SELECT \"a;b\" -- ; c\n;", "SELECT $x$ ; ' $x$ ;"] {
+        for text in [
+            "SELECT ';';",
+            "SELECT \"a;b\" -- ; c\n;",
+            "SELECT $x$ ; ' $x$ ;",
+        ] {
             Statement::parse(text.as_bytes()).expect(text);
         }
     }
 
     #[test]
     fn nothing_is_not_a_statement() {
-        for text in ["", " \n", "-- nothing", "((", "INSERT INTO t", "INSERT INTO t FORMAT"] {
+        for text in [
+            "",
+            " \n",
+            "-- nothing",
+            "((",
+            "INSERT INTO t",
+            "INSERT INTO t FORMAT",
+        ] {
             Statement::parse(text.as_bytes()).expect_err(text);
         }
     }

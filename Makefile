@@ -1,0 +1,34 @@
+# The few commands of every day. `make` alone lists them; each installs what it lacks.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-build build demo test check clean-data
+
+CARGO_TARGET_DIR ?= target
+PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what building and running lack (as root by apt, else by npm)
+	@scripts/setup.sh
+
+setup-build:
+	@scripts/setup.sh build
+
+build: setup-build ## Build the program, optimised
+	cargo build --locked --release
+
+demo: setup build ## Play a shop's day through the whole pipeline: make demo ARGS="--conversions 1000"
+	$(PROGRAM) demo $(ARGS)
+
+test: setup ## Run every test, against real PostgreSQL and ClickHouse
+	cargo test --locked --workspace
+
+check: setup-build ## Check format, lints and documentation
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+
+clean-data: ## Delete the data directory: make clean-data DATA_DIR=...
+	@scripts/clean-data.sh $(DATA_DIR)

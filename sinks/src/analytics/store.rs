@@ -1,0 +1,178 @@
+//! Writes to ClickHouse.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use clickhouse::{Client, Row, RowOwned, RowWrite, error::Error};
+use schemas::Timestamp;
+use serde::Serialize;
+use stream::Partition;
+
+use super::{
+    batch::{Bounds, Rows},
+    completeness,
+    metrics::AnalyticsMetrics,
+    rows::Instant,
+};
+
+/// The longest that ClickHouse may take to accept a chunk of rows.
+const SEND_PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that it may take to answer once it has all rows.
+const ANSWER_PATIENCE: Duration = Duration::from_mins(1);
+
+/// How far a partition is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) partition: Partition,
+    /// Every record below it is in.
+    pub(super) next_offset: i64,
+    /// Every record that the log took before it is in.
+    pub(super) complete_up_to: Timestamp,
+}
+
+#[derive(Debug, Row, Serialize)]
+struct PositionRow {
+    topic: &'static str,
+    partition: i32,
+    next_offset: u64,
+    complete_up_to: Instant,
+}
+
+/// The tables of `migrations/clickhouse/`.
+#[derive(Clone)]
+pub(super) struct Store {
+    client: Client,
+    metrics: AnalyticsMetrics,
+}
+
+impl Store {
+    pub(super) fn new(client: Client, metrics: AnalyticsMetrics) -> Self {
+        // Explicit, since servers differ in their defaults: an acknowledged insert is in the
+        // table; a batch is one block; and a batch may span any number of months.
+        let client = client
+            .with_setting("async_insert", "0")
+            .with_setting("insert_deduplicate", "1")
+            .with_setting("max_insert_block_size", "1048576")
+            .with_setting("max_partitions_per_insert_block", "0");
+        Self { client, metrics }
+    }
+
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Inserts a batch: one block per table, under the batch's token. Inserting it again, after
+    /// whatever outcome, changes nothing.
+    pub(super) async fn insert(&self, bounds: &Bounds, rows: &Rows) -> Result<(), Error> {
+        let token = bounds.to_string();
+        match rows {
+            Rows::Clicks(clicks) => self.insert_rows("hissaback.clicks", &token, clicks).await,
+            Rows::Reports {
+                conversions,
+                decisions,
+            } => {
+                self.insert_rows("hissaback.conversions", &token, conversions)
+                    .await?;
+                self.insert_rows("hissaback.decisions", &token, decisions)
+                    .await
+            }
+            Rows::Claims { entries, changes } => {
+                self.insert_rows("hissaback.ledger_entries", &token, entries)
+                    .await?;
+                self.insert_rows("hissaback.ledger_changes", &token, changes)
+                    .await
+            }
+            Rows::Payouts(payouts) => self.insert_rows("hissaback.payouts", &token, payouts).await,
+            Rows::PayoutSteps(steps) => {
+                self.insert_rows("hissaback.payout_steps", &token, steps)
+                    .await
+            }
+        }
+    }
+
+    /// Notes how far partitions are in, for analysts and for a restart.
+    pub(super) async fn note_progress(&self, progress: &[Progress]) -> Result<(), Error> {
+        let rows: Vec<PositionRow> = progress
+            .iter()
+            .map(|progress| PositionRow {
+                topic: progress.partition.0.name(),
+                partition: progress.partition.1,
+                // Offsets are never negative.
+                next_offset: progress.next_offset.unsigned_abs(),
+                complete_up_to: progress.complete_up_to.into(),
+            })
+            .collect();
+        // Rows merge by their maximum, so that no token is needed.
+        self.write("hissaback.positions", None, &rows).await
+    }
+
+    /// What ClickHouse itself says of how far each partition is in.
+    pub(super) async fn next_offsets(&self) -> Result<BTreeMap<Partition, i64>, Error> {
+        let found = completeness::complete_up_to(&self.client).await?;
+        Ok(found
+            .into_iter()
+            .map(|partition| {
+                (
+                    (partition.topic, partition.partition),
+                    partition.next_offset,
+                )
+            })
+            .collect())
+    }
+
+    async fn insert_rows<R: RowOwned + RowWrite>(
+        &self,
+        table: &'static str,
+        token: &str,
+        rows: &[R],
+    ) -> Result<(), Error> {
+        let timer = self
+            .metrics
+            .insert_seconds
+            .with_label_values(&[table])
+            .start_timer();
+        match self.write(table, Some(token), rows).await {
+            Ok(()) => {
+                timer.observe_duration();
+                let rows = rows.len() as u64;
+                self.metrics
+                    .rows_inserted
+                    .with_label_values(&[table])
+                    .inc_by(rows);
+                Ok(())
+            }
+            Err(error) => {
+                timer.stop_and_discard();
+                self.metrics
+                    .insert_failures
+                    .with_label_values(&[table])
+                    .inc();
+                // The table may have been made anew since its columns were asked for.
+                self.client.clear_cached_metadata().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write<R: RowOwned + RowWrite>(
+        &self,
+        table: &str,
+        token: Option<&str>,
+        rows: &[R],
+    ) -> Result<(), Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut insert = self
+            .client
+            .insert_unescaped::<R>(table)
+            .await?
+            .with_timeouts(Some(SEND_PATIENCE), Some(ANSWER_PATIENCE));
+        if let Some(token) = token {
+            insert = insert.with_setting("insert_deduplication_token", token);
+        }
+        for row in rows {
+            insert.write(row).await?;
+        }
+        insert.end().await
+    }
+}

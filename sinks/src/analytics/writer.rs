@@ -1,0 +1,246 @@
+//! Writes batches: from stored bounds to a moved position, however long ClickHouse takes.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use processors::stage::{
+    Origin,
+    dead_letters::{self, DeadLetter, Stage},
+};
+use schemas::Timestamp;
+use stream::{LogError, Record};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    batch::{Bounds, Content, Rows, Source, Unreadable},
+    migrator::{MigrationError, migrate},
+    sink::{AnalyticsError, AnalyticsSink, BackOff, GROUP},
+    store::Progress,
+};
+
+/// How long an insert that runs at the shutdown may still take. What is cut off is made again.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+/// How many records a pending batch is read in at a time.
+const REREAD_RECORDS: usize = 10_000;
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Continue,
+    Stop,
+}
+
+/// A batch whose bounds are stored.
+struct Batch {
+    bounds: Bounds,
+    rows: Rows,
+    /// Append time of its last record.
+    appended_at: Timestamp,
+}
+
+pub(super) struct Writer<'a> {
+    pub(super) sink: &'a AnalyticsSink,
+    pub(super) shutdown: &'a CancellationToken,
+    pub(super) back_off: &'a mut BackOff,
+}
+
+impl Writer<'_> {
+    /// The records of a batch that was read before.
+    pub(super) async fn reread(&self, bounds: &Bounds) -> Result<Vec<Record>, AnalyticsError> {
+        let (topic, partition) = bounds.partition;
+        let mut records = Vec::new();
+        let mut offset = bounds.first;
+        while offset <= bounds.last {
+            let found = self
+                .sink
+                .log
+                .read(topic, partition, offset, REREAD_RECORDS)
+                .await?;
+            let Some(last) = found.last() else {
+                let error = LogError::PositionBeyondEnd {
+                    topic,
+                    partition,
+                    offset: bounds.last,
+                    end: offset,
+                };
+                return Err(error.into());
+            };
+            offset = last.position.offset + 1;
+            records.extend(
+                found
+                    .into_iter()
+                    .filter(|record| record.position.offset <= bounds.last),
+            );
+        }
+        Ok(records)
+    }
+
+    /// Writes batches whose bounds are stored, and moves the positions.
+    pub(super) async fn write(
+        &mut self,
+        opened: Vec<(Bounds, Vec<Record>)>,
+    ) -> Result<Flow, AnalyticsError> {
+        if opened.is_empty() {
+            return Ok(Flow::Continue);
+        }
+        let (batches, unreadable) = tokio::task::spawn_blocking(move || read(opened)).await?;
+        self.set_aside(&unreadable).await?;
+        if self.insert(&batches).await? == Flow::Stop {
+            return Ok(Flow::Stop);
+        }
+        let bounds: Vec<Bounds> = batches.iter().map(|batch| batch.bounds).collect();
+        self.sink.journal.close(&bounds).await?;
+        self.back_off.reset();
+        Ok(Flow::Continue)
+    }
+
+    /// Puts unreadable records into `dead-letters`. After a crash they may be put there again.
+    async fn set_aside(&self, unreadable: &[(Record, Unreadable)]) -> Result<(), AnalyticsError> {
+        let stage = Stage {
+            name: GROUP,
+            code_version: &self.sink.settings.code_version,
+        };
+        let failed_at = self.sink.clock.now();
+        let letters = unreadable
+            .iter()
+            .map(|(record, reason)| {
+                let letter = DeadLetter {
+                    record,
+                    origin: Origin::of(record).map_or(record.position, |origin| origin.position),
+                    reason: reason.reason(),
+                    error: &reason.to_string(),
+                };
+                letter.to_record(&stage, failed_at)
+            })
+            .collect();
+        dead_letters::append(&*self.sink.log, letters)
+            .await
+            .map_err(AnalyticsError::DeadLetters)?;
+        for (record, reason) in unreadable {
+            let topic = record.position.topic.name();
+            self.sink
+                .metrics
+                .dead_letters
+                .with_label_values(&[topic])
+                .inc();
+            tracing::error!(position = %record.position, %reason, "an unreadable record");
+        }
+        Ok(())
+    }
+
+    /// Inserts the batches and notes how far they reach, however long ClickHouse takes.
+    async fn insert(&mut self, batches: &[Batch]) -> Result<Flow, AnalyticsError> {
+        let progress: Vec<Progress> = batches.iter().map(Batch::progress).collect();
+        let mut left: Vec<&Batch> = batches.iter().collect();
+        loop {
+            let attempt = async {
+                self.insert_once(&mut left).await?;
+                self.sink.store.note_progress(&progress).await
+            };
+            let Some(outcome) = self.until_patience_ends(attempt).await else {
+                return Ok(Flow::Stop);
+            };
+            let Err(error) = outcome else {
+                return Ok(Flow::Continue);
+            };
+            let wait = self.back_off.next();
+            tracing::warn!(
+                %error,
+                batches = left.len(),
+                wait_ms = wait.as_millis(),
+                "ClickHouse didn't take batches: they are inserted again"
+            );
+            let recovered = async {
+                tokio::time::sleep(wait).await;
+                migrate(self.sink.store.client()).await
+            };
+            match self.shutdown.run_until_cancelled(recovered).await {
+                None => return Ok(Flow::Stop),
+                Some(Ok(applied)) if applied.is_empty() => {}
+                Some(Ok(_)) => return Err(AnalyticsError::Replaced),
+                Some(Err(MigrationError::ClickHouse(error))) => {
+                    tracing::debug!(%error, "ClickHouse isn't back yet");
+                }
+                Some(Err(error)) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Inserts what is left, several batches at once; what failed stays.
+    async fn insert_once(&self, left: &mut Vec<&Batch>) -> Result<(), clickhouse::error::Error> {
+        let mut waiting = std::mem::take(left).into_iter();
+        let mut running = FuturesUnordered::new();
+        let mut failure = None;
+        loop {
+            let free = self.sink.settings.inserts_in_flight.max(1) - running.len();
+            running.extend(
+                waiting
+                    .by_ref()
+                    .take(free)
+                    .map(|batch| self.insert_batch(batch)),
+            );
+            let Some((batch, outcome)) = running.next().await else {
+                break;
+            };
+            if let Err(error) = outcome {
+                left.push(batch);
+                failure = Some(error);
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn insert_batch<'b>(
+        &self,
+        batch: &'b Batch,
+    ) -> (&'b Batch, Result<(), clickhouse::error::Error>) {
+        (
+            batch,
+            self.sink.store.insert(&batch.bounds, &batch.rows).await,
+        )
+    }
+
+    /// Lets inserts finish for a while after the shutdown; `None` when they didn't.
+    async fn until_patience_ends<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let patience_ends = async {
+            self.shutdown.cancelled().await;
+            tokio::time::sleep(SHUTDOWN_PATIENCE).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = patience_ends => None,
+        }
+    }
+}
+
+impl Batch {
+    const fn progress(&self) -> Progress {
+        Progress {
+            partition: self.bounds.partition,
+            next_offset: self.bounds.last + 1,
+            complete_up_to: self.appended_at,
+        }
+    }
+}
+
+/// Reads the records of batches: much decoding, away from the threads that serve others.
+fn read(opened: Vec<(Bounds, Vec<Record>)>) -> (Vec<Batch>, Vec<(Record, Unreadable)>) {
+    let mut batches = Vec::with_capacity(opened.len());
+    let mut unreadable = Vec::new();
+    for (bounds, records) in opened {
+        let appended_at = records
+            .last()
+            .map_or(Timestamp::default(), |record| record.appended_at);
+        let source = Source::of(bounds.partition.0)
+            .expect("only topics of a source are joined, and the journal has no other");
+        let content = Content::read(source, records);
+        unreadable.extend(content.unreadable);
+        batches.push(Batch {
+            bounds,
+            rows: content.rows,
+            appended_at,
+        });
+    }
+    (batches, unreadable)
+}

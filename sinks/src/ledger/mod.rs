@@ -1,0 +1,39 @@
+//! The ledger: the log → PostgreSQL (design section 5).
+//!
+//! ```text
+//!  clicks, decisions, commands, ──▶ batch ──▶ one transaction: position by compare-and-swap ─▶
+//!  payouts, payout-results                    locks, history, pure rules, rows, outbox ─▶ commit
+//! ```
+//!
+//! What is decided is decided by [`processors::rules`]; here it is loaded, applied and written.
+//! Locks are taken in one order, sorted within a class: heals, click partitions, orders, payees
+//! (docs/adr/0002). So any number of instances neither deadlock nor differ.
+//!
+//! * [`LedgerSink`] follows the log.
+//! * [`OutboxRelay`] publishes what the ledger has to say.
+//! * [`payout_run`] turns matured balances into payouts.
+//! * [`reference`] and [`clicks`] read what the other stages look up.
+
+mod apply;
+mod batch;
+pub mod clicks;
+pub mod database;
+mod error;
+mod fold;
+mod history;
+mod locks;
+mod metrics;
+pub mod outbox;
+pub mod payout_run;
+mod payouts;
+mod positions;
+pub mod reference;
+mod rows;
+mod sink;
+mod write;
+
+pub use error::LedgerError;
+pub use metrics::LedgerMetrics;
+pub use outbox::OutboxRelay;
+pub use positions::CONSUMER;
+pub use sink::{LatencyObserver, LedgerSettings, LedgerSink};

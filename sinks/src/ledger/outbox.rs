@@ -1,0 +1,204 @@
+//! The outbox: what the ledger has to say to the log, written with the rows that it is about.
+//!
+//! The relay publishes rows in order, only those that no running transaction can still precede,
+//! and deletes them after the delivery report: a row that is gone is durable in the log. What is
+//! published twice after a crash is told apart by its content.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use schemas::{
+    Topic,
+    codec::{self, Event},
+};
+use sqlx::{PgConnection, PgPool, Postgres, Row, pool::PoolConnection};
+use stream::{Log, NewRecord};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{LedgerError, rows};
+
+const ROWS_MAX: i64 = 1_000;
+/// How long a relay waits before it looks again: for rows of other processes, and for the lock.
+const IDLE_WAIT: Duration = Duration::from_millis(50);
+const ERROR_WAIT: Duration = Duration::from_millis(500);
+
+/// A record with the sequence that it was given.
+#[derive(Debug)]
+pub(super) struct OutboxRow {
+    pub sequence: i64,
+    pub topic: Topic,
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+}
+
+/// Draws sequences for `count` records of the current epoch.
+pub(super) async fn reserve(
+    connection: &mut PgConnection,
+    count: usize,
+) -> Result<(i64, Vec<i64>), LedgerError> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let epoch = sqlx::query_scalar("SELECT epoch FROM ledger_epoch")
+        .fetch_one(&mut *connection)
+        .await?;
+    let sequences = sqlx::query_scalar(
+        "SELECT nextval(pg_get_serial_sequence('outbox', 'sequence'))
+         FROM generate_series(1, $1)",
+    )
+    .bind(count)
+    .fetch_all(connection)
+    .await?;
+    Ok((epoch, sequences))
+}
+
+#[derive(serde::Serialize)]
+struct JsonRow {
+    sequence: i64,
+    epoch: i64,
+    topic: &'static str,
+    key: String,
+    value: String,
+}
+
+pub(super) async fn enqueue_reserved(
+    connection: &mut PgConnection,
+    epoch: i64,
+    records: &[OutboxRow],
+) -> Result<(), LedgerError> {
+    let records: Vec<_> = records
+        .iter()
+        .map(|record| JsonRow {
+            sequence: record.sequence,
+            epoch,
+            topic: record.topic.name(),
+            key: rows::hex(&record.key),
+            value: rows::hex(&record.value),
+        })
+        .collect();
+    let statement = "INSERT INTO outbox (sequence, epoch, topic, key, value)
+        OVERRIDING SYSTEM VALUE
+        SELECT sequence, epoch, topic, key, value
+        FROM json_populate_recordset(NULL::outbox, $1::json)";
+    rows::insert(connection, statement, &records).await?;
+    Ok(())
+}
+
+/// Enqueues one event in the caller's transaction, and gives its sequence.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn enqueue<E: Event>(
+    connection: &mut PgConnection,
+    key: &str,
+    event: &E,
+) -> Result<i64, LedgerError> {
+    let sequence = sqlx::query_scalar(
+        "INSERT INTO outbox (epoch, topic, key, value)
+         VALUES ((SELECT epoch FROM ledger_epoch), $1, $2, $3) RETURNING sequence",
+    )
+    .bind(E::TOPIC.name())
+    .bind(key.as_bytes())
+    .bind(codec::encode(event)?)
+    .fetch_one(connection)
+    .await?;
+    Ok(sequence)
+}
+
+/// Publishes the outbox. Any number of processes may run one; an advisory lock lets one work.
+pub struct OutboxRelay {
+    pool: PgPool,
+    log: Arc<dyn Log>,
+    written: Arc<Notify>,
+}
+
+impl OutboxRelay {
+    /// `written` is notified when this process has written rows, so that they go out at once.
+    pub fn new(pool: PgPool, log: Arc<dyn Log>, written: Arc<Notify>) -> Self {
+        Self { pool, log, written }
+    }
+
+    /// Publishes until `shutdown`. Errors are logged and waited out.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let outcome = self.publish_while_locked(&shutdown).await;
+            let wait = match outcome {
+                Ok(()) => IDLE_WAIT,
+                Err(error) => {
+                    tracing::warn!(%error, "the outbox relay waits");
+                    ERROR_WAIT
+                }
+            };
+            shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
+        }
+    }
+
+    /// Takes the lock, if it is free, and publishes for as long as all goes well.
+    async fn publish_while_locked(&self, shutdown: &CancellationToken) -> Result<(), LedgerError> {
+        let mut connection = self.pool.acquire().await?;
+        let locked: bool =
+            sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('hissaback.outbox'))")
+                .fetch_one(&mut *connection)
+                .await?;
+        if !locked {
+            return Ok(());
+        }
+        let published = self.publish(&mut connection, shutdown).await;
+        // The lock is the session's: closing the session gives it up, whatever state it is in.
+        connection.close().await?;
+        published
+    }
+
+    async fn publish(
+        &self,
+        connection: &mut PoolConnection<Postgres>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), LedgerError> {
+        while !shutdown.is_cancelled() {
+            if self.publish_once(connection).await? == 0 {
+                let idle = tokio::time::timeout(IDLE_WAIT, self.written.notified());
+                shutdown.run_until_cancelled(idle.map(drop)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes what is ready, and gives its number.
+    ///
+    /// # Errors
+    /// When the database or the log refuses; what was not deleted is published again.
+    pub async fn publish_once(&self, connection: &mut PgConnection) -> Result<usize, LedgerError> {
+        let rows = sqlx::query(
+            "SELECT sequence, topic, key, value FROM outbox
+             WHERE transaction_id < pg_snapshot_xmin(pg_current_snapshot())
+             ORDER BY sequence LIMIT $1",
+        )
+        .bind(ROWS_MAX)
+        .fetch_all(&mut *connection)
+        .await?;
+        let mut published = Vec::with_capacity(rows.len());
+        // Consecutive records of a topic go in one append; order across topics is kept.
+        for same_topic in
+            rows.chunk_by(|a, b| a.get::<&str, _>("topic") == b.get::<&str, _>("topic"))
+        {
+            let topic: Topic = same_topic[0]
+                .get::<&str, _>("topic")
+                .parse()
+                .map_err(LedgerError::Invalid)?;
+            let records = same_topic
+                .iter()
+                .map(|row| {
+                    NewRecord::new(row.get::<Vec<u8>, _>("key"), row.get::<Vec<u8>, _>("value"))
+                })
+                .collect();
+            self.log.append(topic, records).await?;
+            published.extend(same_topic.iter().map(|row| row.get::<i64, _>("sequence")));
+        }
+        if !published.is_empty() {
+            sqlx::query("DELETE FROM outbox WHERE sequence = ANY($1)")
+                .bind(&published)
+                .execute(connection)
+                .await?;
+        }
+        Ok(published.len())
+    }
+}

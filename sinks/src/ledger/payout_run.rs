@@ -1,0 +1,184 @@
+//! The payout run: matured balances become payouts (design section 6).
+//!
+//! Each payee in a transaction of their own, under their lock: payout, items, postings, the
+//! frozen request and the outbox row stand together or not at all. Two runs at once pay nobody
+//! twice, since the second finds what the first took.
+
+use processors::rules::payouts::{self as rules, Card, Limits};
+use schemas::{
+    Amount, Currency, PayoutId, TenantId, Timestamp, UserId,
+    events::{PayoutItem, PayoutRequested},
+};
+use sqlx::{PgConnection, PgPool, Row};
+use uuid::Uuid;
+
+use super::{LedgerError, locks, outbox, payouts, rows};
+use crate::payouts::{AgcodConfig, CHANNEL, creation_request_id, frozen_request};
+
+/// What a run came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PayoutRunSummary {
+    /// Cards requested.
+    pub paid_count: u64,
+    /// Their sum, in units of the channel's currency.
+    pub paid_amount: Amount,
+    /// Payees who were looked at.
+    pub payees: u64,
+    /// Payees held back because their tenant asks for KYC.
+    pub kyc_missing: u64,
+}
+
+/// Limits of one tenant.
+struct TenantPolicy {
+    limits: Limits,
+    kyc_required: bool,
+}
+
+/// Most whole units that one card can hold (specification section 8.2).
+const CARD_UNITS_MAX: i64 = 10_000;
+
+/// Pays what has matured before `as_of`. The caller has seen to it that everything which the log
+/// held at the run's start is folded. A dry run counts and changes nothing.
+///
+/// # Errors
+/// When the database refuses; payees who were paid before that stay paid, and a repeated run
+/// pays the others.
+pub async fn run(
+    pool: &PgPool,
+    config: &AgcodConfig,
+    as_of: Timestamp,
+    dry_run: bool,
+) -> Result<PayoutRunSummary, LedgerError> {
+    let mut summary = PayoutRunSummary::default();
+    let payees: Vec<(Uuid, Uuid)> = sqlx::query_as(
+        "SELECT DISTINCT tenant_id, user_id FROM ledger
+         WHERE user_id IS NOT NULL AND currency = $1 AND payable_at < $2 AND posted_user > 0
+           AND status = 'confirmed'
+         ORDER BY user_id, tenant_id",
+    )
+    .bind(config.currency.to_string())
+    .bind(as_of.to_datetime())
+    .fetch_all(pool)
+    .await?;
+    for (tenant, user) in payees {
+        summary.payees += 1;
+        let payee = (TenantId::new(tenant), UserId::new(user), config.currency);
+        pay(pool, config, payee, as_of, dry_run, &mut summary).await?;
+    }
+    Ok(summary)
+}
+
+async fn pay(
+    pool: &PgPool,
+    config: &AgcodConfig,
+    payee: payouts::Payee,
+    as_of: Timestamp,
+    dry_run: bool,
+    summary: &mut PayoutRunSummary,
+) -> Result<(), LedgerError> {
+    let (tenant_id, user_id, currency) = payee;
+    let mut transaction = pool.begin().await?;
+    locks::payees(&mut transaction, &[user_id].into()).await?;
+    let Some(policy) = policy(&mut transaction, tenant_id, currency, as_of).await? else {
+        return Ok(());
+    };
+    let balances = payouts::balances(&mut transaction, &[user_id.uuid()]).await?;
+    let claims = balances.get(&payee).map_or(&[][..], Vec::as_slice);
+    let cards = rules::allocate(claims, as_of, currency, policy.limits);
+    if cards.is_empty() {
+        return Ok(());
+    }
+    if policy.kyc_required && !kyc_known(&mut transaction, user_id).await? {
+        summary.kyc_missing += 1;
+        return Ok(());
+    }
+    for card in &cards {
+        summary.paid_count += 1;
+        let amount = Amount::from_minor(card.amount, currency)?;
+        summary.paid_amount = Amount::from_micros(summary.paid_amount.micros() + amount.micros());
+        if !dry_run {
+            request(&mut transaction, config, payee, as_of, card).await?;
+        }
+    }
+    if !dry_run {
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
+async fn request(
+    connection: &mut PgConnection,
+    config: &AgcodConfig,
+    (tenant_id, user_id, currency): payouts::Payee,
+    as_of: Timestamp,
+    card: &Card,
+) -> Result<(), LedgerError> {
+    let payout_id = PayoutId::new(Uuid::new_v4());
+    let amount = Amount::from_minor(card.amount, currency)?;
+    let creation_request_id = creation_request_id(&config.partner_id, payout_id);
+    let request = frozen_request(config, &creation_request_id, amount, currency)
+        .map_err(|error| LedgerError::Invalid(format!("the request of {payout_id}: {error}")))?;
+    let items = card
+        .items
+        .iter()
+        .map(|(claim, part)| {
+            Ok(PayoutItem {
+                claim: *claim,
+                amount: Amount::from_minor(*part, currency)?,
+            })
+        })
+        .collect::<Result<_, LedgerError>>()?;
+    let payout = PayoutRequested {
+        payout_id,
+        tenant_id,
+        user_id,
+        currency,
+        amount,
+        as_of,
+        method: CHANNEL.to_owned(),
+        creation_request_id,
+        request,
+        items,
+    };
+    payouts::insert(connection, &payout).await?;
+    payouts::book(connection, &[payout_id.uuid()]).await?;
+    outbox::enqueue(connection, &payout_id.to_string(), &payout).await?;
+    Ok(())
+}
+
+/// The tenant's settings in force at `as_of`, as limits in minor units.
+async fn policy(
+    connection: &mut PgConnection,
+    tenant_id: TenantId,
+    currency: Currency,
+    as_of: Timestamp,
+) -> Result<Option<TenantPolicy>, LedgerError> {
+    let row = sqlx::query(
+        "SELECT payout_min, kyc_required FROM tenant_versions
+         WHERE tenant_id = $1 AND effective_at <= $2
+         ORDER BY effective_at DESC, version DESC LIMIT 1",
+    )
+    .bind(tenant_id.uuid())
+    .bind(as_of.to_datetime())
+    .fetch_optional(connection)
+    .await?;
+    row.map(|row| {
+        Ok(TenantPolicy {
+            limits: Limits {
+                payout_min: rows::minor(&row, "payout_min", currency)?,
+                card_max: schemas::Minor::new(CARD_UNITS_MAX * currency.minor_per_unit()),
+            },
+            kyc_required: row.try_get("kyc_required")?,
+        })
+    })
+    .transpose()
+}
+
+async fn kyc_known(connection: &mut PgConnection, user_id: UserId) -> Result<bool, LedgerError> {
+    let known: Option<bool> =
+        sqlx::query_scalar("SELECT kyc_hash IS NOT NULL FROM users WHERE user_id = $1")
+            .bind(user_id.uuid())
+            .fetch_optional(connection)
+            .await?;
+    Ok(known.unwrap_or(false))
+}

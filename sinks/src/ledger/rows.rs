@@ -1,0 +1,401 @@
+//! Rows as PostgreSQL knows them.
+//!
+//! Rows are inserted as one JSON document a statement, which PostgreSQL spreads over the table's
+//! columns by name: one round trip, one plan, whatever the number of rows.
+
+use chrono::{DateTime, Utc};
+use processors::rules::{
+    history::Report,
+    lifecycle::ClaimState,
+    postings::{self, Booking},
+    split::Parts,
+};
+use rust_decimal::Decimal;
+use schemas::{
+    Amount, ClickId, Currency, EventId, Minor, MoneyOverflow, Timestamp, UserId,
+    events::{Decision, LedgerChanged, NetworkStatus, Outcome, Unmatched},
+};
+use serde::Serialize;
+use sqlx::{PgConnection, Row, postgres::PgRow};
+use uuid::Uuid;
+
+use super::{
+    LedgerError,
+    history::{Clicks, fate_name},
+};
+
+/// Inserts rows by a statement that reads them with `json_populate_recordset(…, $1::json)`.
+pub(super) async fn insert<R: Serialize>(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    rows: &[R],
+) -> Result<u64, LedgerError> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let json = serde_json::to_string(rows)?;
+    Ok(sqlx::query(statement)
+        .bind(json)
+        .execute(connection)
+        .await?
+        .rows_affected())
+}
+
+/// Bytes as PostgreSQL reads them from text.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    format!("\\x{}", hex::encode(bytes))
+}
+
+/// An amount as a number of the database.
+pub(super) fn decimal(minor: Minor, currency: Currency) -> Decimal {
+    Decimal::new(minor.get(), currency.exponent()).normalize()
+}
+
+/// A sum of money from a `numeric` column.
+pub(super) fn minor(row: &PgRow, column: &str, currency: Currency) -> Result<Minor, LedgerError> {
+    let number: Decimal = row.try_get(column)?;
+    let amount = Amount::from_decimal(number)
+        .map_err(|error| LedgerError::Invalid(format!("{column} {number}: {error}")))?;
+    Ok(amount.to_minor(currency))
+}
+
+/// A currency from a text column.
+pub(super) fn currency(row: &PgRow, column: &str) -> Result<Currency, LedgerError> {
+    let code: &str = row.try_get(column)?;
+    code.parse()
+        .map_err(|error| LedgerError::Invalid(format!("{column} {code:?}: {error}")))
+}
+
+/// Clicks from rows of `click_id` and `clicked_at`.
+pub(super) fn clicks(rows: &[PgRow]) -> Result<Clicks, LedgerError> {
+    rows.iter()
+        .map(|row| {
+            let clicked_at: DateTime<Utc> = row.try_get("clicked_at")?;
+            Ok((
+                ClickId::new(row.try_get("click_id")?),
+                Timestamp::from(clicked_at),
+            ))
+        })
+        .collect()
+}
+
+/// A row of `clicks`. Its columns are the event's fields, name for name.
+pub(super) const INSERT_CLICKS: &str = "INSERT INTO clicks
+    SELECT * FROM json_populate_recordset(NULL::clicks, $1::json) ON CONFLICT DO NOTHING";
+
+pub(super) const INSERT_CONVERSIONS: &str = "INSERT INTO conversions
+    SELECT * FROM json_populate_recordset(NULL::conversions, $1::json)";
+
+/// A row of `conversions`.
+#[derive(Debug, Serialize)]
+pub(super) struct ConversionRow<'a> {
+    conv_id: i64,
+    source_partition: i32,
+    source_offset: i64,
+    click_id: i64,
+    clicked_at: Timestamp,
+    tenant_id: schemas::TenantId,
+    user_id: Option<UserId>,
+    network_id: i32,
+    offer_id: i32,
+    report_source: schemas::events::ReportSource,
+    received_at: Timestamp,
+    appended_at: Timestamp,
+    as_of: Option<Timestamp>,
+    txn_id: Option<&'a str>,
+    goal_id: Option<&'a str>,
+    network_conversion_id: Option<&'a str>,
+    network_status: Option<NetworkStatus>,
+    order_value: Option<Decimal>,
+    payout: Option<Decimal>,
+    currency: Option<Currency>,
+    score: i32,
+    led_id: Option<i64>,
+    fate: &'static str,
+    heals_partition: Option<i32>,
+    heals_offset: Option<i64>,
+    decision: String,
+}
+
+impl<'a> ConversionRow<'a> {
+    pub fn new(
+        report: &'a Report,
+        encoded: &[u8],
+        place: Option<(EventId, processors::rules::lifecycle::Fate)>,
+    ) -> Self {
+        let click = &report.matched.click;
+        let fields = &report.fields;
+        let heals = report.heal.as_ref().map(|heal| heal.heals);
+        Self {
+            conv_id: report.event_id.get(),
+            source_partition: report.position.partition,
+            source_offset: report.position.offset,
+            click_id: click.click_id.get(),
+            clicked_at: click.clicked_at,
+            tenant_id: click.tenant_id,
+            user_id: click.user_id,
+            network_id: report.network_id.get(),
+            offer_id: click.offer_id.get(),
+            report_source: report.source,
+            received_at: report.received_at,
+            appended_at: report.appended_at,
+            as_of: report.as_of,
+            txn_id: fields.txn_id.as_deref(),
+            goal_id: fields.goal_id.as_deref(),
+            network_conversion_id: fields.network_conversion_id.as_deref(),
+            network_status: fields.status,
+            order_value: fields.sale_amount.map(Amount::to_decimal),
+            payout: fields.payout.map(Amount::to_decimal),
+            currency: fields.currency,
+            score: report.matched.score,
+            led_id: place.map(|(claim, _)| claim.get()),
+            fate: fate_name(place.map(|(_, fate)| fate)),
+            heals_partition: heals.map(|heals| heals.partition),
+            heals_offset: heals.map(|heals| heals.offset),
+            decision: hex(encoded),
+        }
+    }
+}
+
+pub(super) const INSERT_UNMATCHED: &str = "INSERT INTO unmatched_conversions
+    SELECT * FROM json_populate_recordset(NULL::unmatched_conversions, $1::json)";
+
+/// A row of `unmatched_conversions`.
+#[derive(Debug, Serialize)]
+pub(super) struct UnmatchedRow {
+    source_partition: i32,
+    source_offset: i64,
+    conv_id: i64,
+    received_at: Timestamp,
+    network_id: i32,
+    click_id: Option<i64>,
+    reason: String,
+    state: &'static str,
+    tries: i32,
+    next_try_at: Option<Timestamp>,
+    decision: String,
+}
+
+impl UnmatchedRow {
+    /// `None` for a matched decision.
+    pub fn new(decision: &Decision, encoded: &[u8], healed: bool) -> Option<Self> {
+        let (state, reason, click_id) = match &decision.outcome {
+            Outcome::Matched(_) => return None,
+            Outcome::Unmatched(Unmatched { reason, click_id }) => {
+                ("parked", symbol(reason), *click_id)
+            }
+            Outcome::Ignored(ignored) => ("ignored", symbol(&ignored.reason), None),
+            Outcome::Poisoned(poisoned) => ("dead_lettered", poisoned.error.clone(), None),
+        };
+        let parked = state == "parked";
+        Some(Self {
+            source_partition: decision.source.partition,
+            source_offset: decision.source.offset,
+            conv_id: decision.event_id.get(),
+            received_at: decision.received_at,
+            network_id: decision.network_id.get(),
+            click_id: click_id.map(ClickId::get),
+            reason,
+            state: if parked && healed { "healed" } else { state },
+            tries: 0,
+            next_try_at: (parked && !healed).then_some(decision.received_at),
+            decision: hex(encoded),
+        })
+    }
+}
+
+impl UnmatchedRow {
+    /// Its fate, as design section 9 counts it.
+    pub fn fate(&self) -> &'static str {
+        match self.state {
+            "parked" => "unmatched",
+            other => other,
+        }
+    }
+}
+
+/// The name that an enum has in JSON.
+pub(super) fn symbol<S: Serialize>(value: &S) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(other) => other.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+pub(super) const INSERT_LEDGER: &str =
+    "INSERT INTO ledger SELECT * FROM json_populate_recordset(NULL::ledger, $1::json)";
+
+/// A row of `ledger`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+pub(super) struct LedgerRow {
+    pub led_id: i64,
+    pub tenant_id: Uuid,
+    campaign_id: Uuid,
+    link_id: Uuid,
+    offer_id: i32,
+    network_id: i32,
+    pub click_id: i64,
+    pub clicked_at: DateTime<Utc>,
+    pub user_id: Option<Uuid>,
+    country: Option<String>,
+    txn_id: Option<String>,
+    goal_id: Option<String>,
+    first_received_at: DateTime<Utc>,
+    converted_at: DateTime<Utc>,
+    payable_at: DateTime<Utc>,
+    status: String,
+    reasons: Vec<String>,
+    order_owner: Option<i64>,
+    network_status: Option<String>,
+    order_value: Option<Decimal>,
+    currency: String,
+    user_pct: Decimal,
+    expected_commission: Decimal,
+    expected_subsidy: Decimal,
+    expected_fee: Decimal,
+    user_amount: Decimal,
+    creator_amount: Decimal,
+    posted_commission: Decimal,
+    posted_subsidy: Decimal,
+    posted_fee: Decimal,
+    pub posted_user: Decimal,
+    posted_creator: Decimal,
+    paid_amount: Decimal,
+}
+
+impl LedgerRow {
+    /// The row of a claim whose target is booked.
+    pub fn new(state: &ClaimState) -> Self {
+        let click = &state.click;
+        let money = |minor: Minor| decimal(minor, state.currency);
+        let Parts {
+            commission,
+            subsidy,
+            fee,
+            user,
+            creator,
+        } = state.expected;
+        Self {
+            led_id: state.name.get(),
+            tenant_id: click.tenant_id.uuid(),
+            campaign_id: click.campaign_id.uuid(),
+            link_id: click.link_id.uuid(),
+            offer_id: click.offer_id.get(),
+            network_id: state.network_id.get(),
+            click_id: click.click_id.get(),
+            clicked_at: click.clicked_at.to_datetime(),
+            user_id: click.user_id.map(UserId::uuid),
+            country: click.country.map(|country| country.to_string()),
+            txn_id: state.txn_id.clone(),
+            goal_id: state.goal_id.clone(),
+            first_received_at: state.first_received_at.to_datetime(),
+            converted_at: state.converted_at.to_datetime(),
+            payable_at: state.payable_at.to_datetime(),
+            status: state.status.name().to_owned(),
+            reasons: state
+                .reasons
+                .iter()
+                .map(|reason| reason.name().to_owned())
+                .collect(),
+            order_owner: state.order_owner.map(EventId::get),
+            network_status: state.network_status.as_ref().map(symbol),
+            order_value: state.sale_amount.map(Amount::to_decimal),
+            currency: state.currency.to_string(),
+            user_pct: Decimal::new(i64::from(state.user_share.hundredths()), 2).normalize(),
+            expected_commission: money(commission),
+            expected_subsidy: money(subsidy),
+            expected_fee: money(fee),
+            user_amount: money(user),
+            creator_amount: money(creator),
+            posted_commission: money(state.target.commission),
+            posted_subsidy: money(state.target.subsidy),
+            posted_fee: money(state.target.fee),
+            posted_user: money(state.target.user),
+            posted_creator: money(state.target.creator),
+            paid_amount: money(state.paid),
+        }
+    }
+}
+
+pub(super) const INSERT_POSTINGS: &str = "INSERT INTO postings
+    (transaction_id, led_id, payout_id, tenant_id, account, user_id, currency, amount)
+    SELECT transaction_id, led_id, payout_id, tenant_id, account, user_id, currency, amount
+    FROM json_populate_recordset(NULL::postings, $1::json)";
+
+/// A row of `postings`.
+#[derive(Debug, Serialize)]
+pub(super) struct PostingRow {
+    transaction_id: i64,
+    led_id: Option<i64>,
+    payout_id: Option<Uuid>,
+    tenant_id: Uuid,
+    account: &'static str,
+    user_id: Option<Uuid>,
+    currency: Currency,
+    amount: Decimal,
+}
+
+/// What a posting is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Subject {
+    Claim(EventId),
+    Payout(Uuid),
+}
+
+/// The lines of one transaction as rows.
+pub(super) fn posting_rows(
+    transaction_id: i64,
+    subject: Subject,
+    lines: &Booking,
+) -> impl Iterator<Item = PostingRow> {
+    let (led_id, payout_id) = match subject {
+        Subject::Claim(claim) => (Some(claim.get()), None),
+        Subject::Payout(payout) => (None, Some(payout)),
+    };
+    lines.iter().map(move |(key, amount)| PostingRow {
+        transaction_id,
+        led_id,
+        payout_id,
+        tenant_id: key.tenant_id.uuid(),
+        account: key.account.name(),
+        user_id: key.user_id.map(UserId::uuid),
+        currency: key.currency,
+        amount: decimal(*amount, key.currency),
+    })
+}
+
+/// What the `ledger` topic is told of a claim.
+pub(super) fn ledger_changed(
+    state: &ClaimState,
+    lines: &Booking,
+    epoch: i64,
+    sequence: i64,
+) -> Result<LedgerChanged, MoneyOverflow> {
+    let click = &state.click;
+    Ok(LedgerChanged {
+        epoch,
+        sequence,
+        claim: state.name,
+        retired: false,
+        click_id: click.click_id,
+        clicked_at: click.clicked_at,
+        tenant_id: click.tenant_id,
+        campaign_id: click.campaign_id,
+        link_id: click.link_id,
+        offer_id: click.offer_id,
+        user_id: click.user_id,
+        country: click.country,
+        first_received_at: state.first_received_at,
+        converted_at: state.converted_at,
+        payable_at: state.payable_at,
+        status: state.status,
+        reasons: state.reasons.clone(),
+        sale_amount: state.sale_amount,
+        currency: state.currency,
+        expected: state.expected.to_split(state.currency)?,
+        posted: state.target.to_split(state.currency)?,
+        paid_amount: Amount::from_minor(state.paid, state.currency)?,
+        postings: postings::to_events(lines)?,
+    })
+}
