@@ -1,13 +1,20 @@
 //! The `hissaback` program.
 
-use std::io::{self, IsTerminal};
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
-use hissaback::embedded::clickhouse::{EngineArguments, run_engine};
+use hissaback::{
+    commands::{self, up::UpArguments},
+    embedded::clickhouse::{EngineArguments, run_engine},
+};
+use tracing_subscriber::EnvFilter;
 
-/// The event pipeline of a creator-cashback platform.
+/// The event pipeline of a creator-cashback platform, around a durable log.
 #[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -15,23 +22,28 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run every role in one process, over embedded services.
+    Up(UpArguments),
     /// Run the embedded ClickHouse engine; started by other commands, not by people.
     #[command(hide = true)]
     ClickhouseEngine(EngineArguments),
 }
 
 fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("HISSABACK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
+        .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
     let outcome = match Arguments::parse().command {
-        Command::ClickhouseEngine(arguments) => run_engine(&arguments),
+        Command::Up(arguments) => commands::block_on(commands::up::run(arguments)),
+        Command::ClickhouseEngine(arguments) => run_engine(&arguments).map_err(Into::into),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("hissaback: {failure}");
+            eprintln!("hissaback: {failure:#}");
             ExitCode::FAILURE
         }
     }

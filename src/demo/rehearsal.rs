@@ -35,7 +35,7 @@ use super::{
     driver::{CONCURRENCY_DEFAULT, Driver, Record, Surroundings},
     oracle::{self, ClaimKey, Fates},
     summary::{Actual, ActualClaim, ActualPayout, compare},
-    world::{Phase, PayoutRun, Script},
+    world::{PayoutRun, Phase, Script},
 };
 
 mod reference;
@@ -71,9 +71,20 @@ impl Stage {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let forever = std::future::pending();
-        tokio::spawn(serve(listener, router(ingest), ServerLimits::default(), forever));
+        tokio::spawn(serve(
+            listener,
+            router(ingest),
+            ServerLimits::default(),
+            forever,
+        ));
         let driver = Driver::new(address, CONCURRENCY_DEFAULT, script);
-        Self { driver, clock, log, keys, reference }
+        Self {
+            driver,
+            clock,
+            log,
+            keys,
+            reference,
+        }
     }
 
     async fn play(&mut self, script: &Script, phase: Phase) {
@@ -83,13 +94,20 @@ impl Stage {
             click_of_token: &|token| keys.open(token).ok().map(|token| token.click_id),
             progress: &|_| {},
         };
-        self.driver.play(script, phase, surroundings).await.expect("as the contract says");
+        self.driver
+            .play(script, phase, surroundings)
+            .await
+            .expect("as the contract says");
     }
 
     async fn read<E: codec::Event>(&self, topic: Topic) -> Vec<(stream::Record, E)> {
         let mut events = Vec::new();
         for partition in 0..topic.partitions() {
-            let records = self.log.read(topic, partition, 0, 1_000_000).await.expect("readable");
+            let records = self
+                .log
+                .read(topic, partition, 0, 1_000_000)
+                .await
+                .expect("readable");
             events.extend(records.into_iter().map(|record| {
                 let event = codec::decode(&record.value).expect("ingest writes what can be read");
                 (record, event)
@@ -121,7 +139,11 @@ impl Stage {
             match &decision.outcome {
                 Outcome::Matched(_) => {
                     let report = Report::from_decision(&decision).expect("matched");
-                    neighbourhood.reports.entry(report.click_id()).or_default().push(report);
+                    neighbourhood
+                        .reports
+                        .entry(report.click_id())
+                        .or_default()
+                        .push(report);
                 }
                 Outcome::Unmatched(_) => fates.unmatched += 1,
                 Outcome::Ignored(_) => fates.ignored += 1,
@@ -148,7 +170,13 @@ fn facts(click: &ClickRecorded) -> ClickFacts {
 
 fn settled(neighbourhood: &Neighbourhood) -> Vec<ClaimState> {
     let clicks = neighbourhood.reports.keys().copied().collect();
-    settle(neighbourhood, &Scope { clicks, ..Scope::default() })
+    settle(
+        neighbourhood,
+        &Scope {
+            clicks,
+            ..Scope::default()
+        },
+    )
 }
 
 /// Pays as of a run by the product's rules.
@@ -160,19 +188,28 @@ fn pay(
 ) -> Vec<ActualPayout> {
     let mut payees: BTreeMap<(TenantId, UserId, Currency), Vec<ClaimBalance>> = BTreeMap::new();
     for claim in claims {
-        let Some(user_id) = claim.click.user_id else { continue };
+        let Some(user_id) = claim.click.user_id else {
+            continue;
+        };
         let payee = (claim.click.tenant_id, user_id, claim.currency);
         payees.entry(payee).or_default().push(ClaimBalance {
             claim: claim.name,
             payable_at: claim.payable_at,
             owed: claim.target.user,
-            allocated: paid.get(&(claim.name, user_id)).copied().unwrap_or_default(),
+            allocated: paid
+                .get(&(claim.name, user_id))
+                .copied()
+                .unwrap_or_default(),
         });
     }
     let mut payouts = Vec::new();
     for ((tenant_id, user_id, currency), balances) in payees {
         let tenant = script.seeds.tenant(tenant_id);
-        let user = script.seeds.users.iter().find(|user| user.user_id == user_id);
+        let user = script
+            .seeds
+            .users
+            .iter()
+            .find(|user| user.user_id == user_id);
         if tenant.asks_for_kyc && !user.is_some_and(|user| user.identified) {
             continue;
         }
@@ -206,7 +243,9 @@ fn decimal(minor: Minor, currency: Currency) -> Decimal {
 fn row(claim: &ClaimState, neighbourhood: &Neighbourhood) -> ActualClaim {
     let reports = &neighbourhood.reports[&claim.click.click_id];
     let first = reports.iter().find(|report| report.event_id == claim.name);
-    let first = &first.expect("a claim is named after one of its reports").fields;
+    let first = &first
+        .expect("a claim is named after one of its reports")
+        .fields;
     let amount = |minor| decimal(minor, claim.currency);
     ActualClaim {
         key: ClaimKey {
@@ -252,8 +291,16 @@ async fn rehearse(seed: u64, conversions: usize) -> (Script, Record, Actual) {
             Fate::Repetition => fates.repetitions += 1,
         }
     }
-    let rows = claims.iter().map(|claim| row(claim, &neighbourhood)).collect();
-    let actual = Actual { fates, claims: rows, payouts, ..Actual::default() };
+    let rows = claims
+        .iter()
+        .map(|claim| row(claim, &neighbourhood))
+        .collect();
+    let actual = Actual {
+        fates,
+        claims: rows,
+        payouts,
+        ..Actual::default()
+    };
     (script, stage.driver.into_record(), actual)
 }
 
@@ -269,9 +316,13 @@ async fn differences(seed: u64, conversions: usize) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_workings_of_one_design_agree() {
     for seed in [1, 2, 3] {
-        let differences = tokio::time::timeout(Duration::from_secs(300), differences(seed, 1_500));
+        let differences = tokio::time::timeout(Duration::from_mins(5), differences(seed, 1_500));
         let differences = differences.await.expect("the rehearsal hangs");
         let head: Vec<_> = differences.iter().take(30).collect();
-        assert!(differences.is_empty(), "seed {seed}: {} {head:#?}", differences.len());
+        assert!(
+            differences.is_empty(),
+            "seed {seed}: {} {head:#?}",
+            differences.len()
+        );
     }
 }

@@ -114,7 +114,7 @@ pub trait Log: Send + Sync {
 /// A member of a consumer group. Rebalancing is cooperative: only partitions that move are
 /// revoked, and the others are read on.
 #[async_trait]
-pub trait GroupConsumer: Send {
+pub trait GroupConsumer: Send + Sync {
     /// The next thing that happened, waiting at most `wait` for it.
     ///
     /// Safe to cancel: dropping the future loses no event.

@@ -21,6 +21,7 @@ pub mod database;
 mod error;
 mod fold;
 mod history;
+pub mod instances;
 mod locks;
 mod metrics;
 pub mod outbox;

@@ -105,7 +105,7 @@ async fn claim_codes_anywhere(world: &World, claim_code: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn no_byte_goes_out_before_its_step_is_durable() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let id = world.request(1, rupees(500), PHONE).await;
     // The record reaches the dispatcher; then the relay stands still.
     world
@@ -117,7 +117,7 @@ async fn no_byte_goes_out_before_its_step_is_durable() {
             left == 0
         })
         .await;
-    world.relay_runs.store(false, Ordering::SeqCst);
+    world.stop_relay().await;
     let running = world.run();
     world.until_state(id, "sending").await;
     // Many rounds of the loop, and hours on its clock.
@@ -128,7 +128,7 @@ async fn no_byte_goes_out_before_its_step_is_durable() {
     assert!(world.fake.cards().is_empty());
     assert_eq!(world.step_names(id).await, [""; 0]);
 
-    world.relay_runs.store(true, Ordering::SeqCst);
+    world.start_relay();
     world.until_state(id, "funded").await;
     running.stop().await;
 }

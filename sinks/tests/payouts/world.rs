@@ -15,17 +15,20 @@ use schemas::{
     events::{Command, CommandBody, PayoutRequested, PayoutResult},
 };
 use secrecy::ExposeSecret;
-use sinks::payouts::{
-    AgcodConfig, CREATE_PATH, DispatchLimits, Dispatcher, PayoutsConfig, Store,
-    agcod::{Endpoint, signature::KeyPair},
-    claim_codes::{ClaimCodeStorage, KeyRing},
-    config::CHANNEL,
-    creation_request_id,
-    fake_agcod::{FakeAccount, FakeAgcod},
-    frozen_request,
-    sms::{Message, MessageText, SmsError, SmsGateway},
+use sinks::{
+    ledger::OutboxRelay,
+    payouts::{
+        AgcodConfig, CREATE_PATH, DispatchLimits, Dispatcher, PayoutsConfig, Store,
+        agcod::{Endpoint, signature::KeyPair},
+        claim_codes::{ClaimCodeStorage, KeyRing},
+        config::CHANNEL,
+        creation_request_id,
+        fake_agcod::{FakeAccount, FakeAgcod},
+        frozen_request,
+        sms::{Message, MessageText, SmsError, SmsGateway},
+    },
 };
-use sqlx::{PgPool, Row};
+use sqlx::PgPool;
 use stream::{Clock, InMemoryLog, Limits, Log, ManualClock, NewRecord};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -114,7 +117,7 @@ pub struct World {
     pub fake: FakeAgcod,
     pub phones: Arc<Phones>,
     pub config: PayoutsConfig,
-    pub relay_runs: Arc<AtomicBool>,
+    relay: Option<(CancellationToken, JoinHandle<()>)>,
 }
 
 /// A dispatcher at work.
@@ -158,7 +161,7 @@ impl World {
             claim_codes: ClaimCodeStorage::Encrypted(KeyRing::parse(&keys.into()).expect("keys")),
             message: MessageText::default(),
         };
-        let world = Self {
+        let mut world = Self {
             owner,
             writer,
             log,
@@ -166,44 +169,26 @@ impl World {
             fake,
             phones: Arc::default(),
             config,
-            relay_runs: Arc::new(AtomicBool::new(true)),
+            relay: None,
         };
-        world.relay();
+        world.start_relay();
         world
     }
 
-    /// The ledger's relay, as far as it matters here: in order, deleted once durable.
-    fn relay(&self) {
-        let (owner, log, runs) = (
-            self.owner.clone(),
-            self.log.clone(),
-            self.relay_runs.clone(),
-        );
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                if !runs.load(Ordering::SeqCst) {
-                    continue;
-                }
-                let rows = sqlx::query("SELECT sequence, topic, key, value FROM outbox ORDER BY 1")
-                    .fetch_all(&owner)
-                    .await
-                    .expect("the outbox");
-                for row in rows {
-                    let topic: Topic = row.get::<String, _>("topic").parse().expect("a topic");
-                    let record = NewRecord::new(
-                        row.get::<Vec<u8>, _>("key"),
-                        row.get::<Vec<u8>, _>("value"),
-                    );
-                    log.append(topic, vec![record]).await.expect("appended");
-                    sqlx::query("DELETE FROM outbox WHERE sequence = $1")
-                        .bind(row.get::<i64, _>("sequence"))
-                        .execute(&owner)
-                        .await
-                        .expect("deleted");
-                }
-            }
-        });
+    /// Lets the outbox go to the log.
+    pub fn start_relay(&mut self) {
+        let relay = OutboxRelay::new(self.writer.clone(), self.log.clone(), Arc::default());
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move { relay.run(stopped).await });
+        self.relay = Some((stop, task));
+    }
+
+    /// Nothing more leaves the outbox.
+    pub async fn stop_relay(&mut self) {
+        let (stop, task) = self.relay.take().expect("it runs");
+        stop.cancel();
+        task.await.expect("stopped cleanly");
     }
 
     pub fn store(&self) -> Store {

@@ -131,7 +131,11 @@ impl Answer {
     fn unexpected(&self, what: String) -> DriveError {
         let body = self.response.body();
         let head = String::from_utf8_lossy(&body[..body.len().min(300)]).into_owned();
-        DriveError::Unexpected { what, status: self.response.status(), body: head }
+        DriveError::Unexpected {
+            what,
+            status: self.response.status(),
+            body: head,
+        }
     }
 }
 
@@ -141,7 +145,12 @@ impl Driver {
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(concurrency)
             .build_http();
-        Self { client, address, concurrency: concurrency.max(1), record: Record::of(script) }
+        Self {
+            client,
+            address,
+            concurrency: concurrency.max(1),
+            record: Record::of(script),
+        }
     }
 
     /// What was sent and answered so far.
@@ -197,7 +206,9 @@ impl Driver {
         match action {
             Action::Click(number) => {
                 let what = format!("click {number}");
-                let answer = self.send(&what, wire::click(&script.clicks[number], script)).await?;
+                let answer = self
+                    .send(&what, wire::click(&script.clicks[number], script))
+                    .await?;
                 let read = wire::read_click(&answer.response, surroundings.click_of_token);
                 let click = read.ok_or_else(|| answer.unexpected(what))?;
                 Ok(Answered::Click(number, click))
@@ -208,8 +219,18 @@ impl Driver {
                 let answer = self.send(&what, request).await?;
                 let read = wire::read_postback(&answer.response);
                 let ignored = read.ok_or_else(|| answer.unexpected(what))?;
-                let Answer { sent_at, took, attempts, .. } = answer;
-                let noted = PostbackAnswer { sent_at, took, attempts, ignored };
+                let Answer {
+                    sent_at,
+                    took,
+                    attempts,
+                    ..
+                } = answer;
+                let noted = PostbackAnswer {
+                    sent_at,
+                    took,
+                    attempts,
+                    ignored,
+                };
                 Ok(Answered::Postback(number, noted))
             }
         }
@@ -221,26 +242,44 @@ impl Driver {
         what: &str,
         request: Result<Request<Full<Bytes>>, http::Error>,
     ) -> Result<Answer, DriveError> {
-        let mut request = request
-            .map_err(|source| DriveError::Unwritable { what: what.to_owned(), source })?;
-        let target = format!("http://{}{}", self.address, request.uri());
-        *request.uri_mut() = target.parse().map_err(|source: http::uri::InvalidUri| {
-            DriveError::Unwritable { what: what.to_owned(), source: source.into() }
+        let mut request = request.map_err(|source| DriveError::Unwritable {
+            what: what.to_owned(),
+            source,
         })?;
+        let target = format!("http://{}{}", self.address, request.uri());
+        *request.uri_mut() =
+            target
+                .parse()
+                .map_err(|source: http::uri::InvalidUri| DriveError::Unwritable {
+                    what: what.to_owned(),
+                    source: source.into(),
+                })?;
         for attempts in 1..=ATTEMPTS_MAX {
             let sent_at = SystemTime::now();
             let began = Instant::now();
             let exchange = tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(request.clone()));
             let response = exchange
                 .await
-                .map_err(|_elapsed| DriveError::TimedOut { what: what.to_owned() })?
-                .map_err(|source| DriveError::Transport { what: what.to_owned(), source })?;
+                .map_err(|_elapsed| DriveError::TimedOut {
+                    what: what.to_owned(),
+                })?
+                .map_err(|source| DriveError::Transport {
+                    what: what.to_owned(),
+                    source,
+                })?;
             if response.status() != StatusCode::SERVICE_UNAVAILABLE {
-                return Ok(Answer { response, sent_at, took: began.elapsed(), attempts });
+                return Ok(Answer {
+                    response,
+                    sent_at,
+                    took: began.elapsed(),
+                    attempts,
+                });
             }
             tokio::time::sleep(asked_to_wait(&response).min(RETRY_WAIT_MAX)).await;
         }
-        Err(DriveError::PutOff { what: what.to_owned() })
+        Err(DriveError::PutOff {
+            what: what.to_owned(),
+        })
     }
 
     async fn exchange(

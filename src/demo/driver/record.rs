@@ -76,7 +76,11 @@ impl Record {
 
     /// How often a request had to be repeated because the answer was to come back later.
     pub fn retries(&self) -> u64 {
-        self.postbacks.iter().flatten().map(|answer| u64::from(answer.attempts - 1)).sum()
+        self.postbacks
+            .iter()
+            .flatten()
+            .map(|answer| u64::from(answer.attempts - 1))
+            .sum()
     }
 
     /// Notes the answer to a click.

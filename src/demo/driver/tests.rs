@@ -30,7 +30,10 @@ async fn answer(
     uri: http::Uri,
     body: Bytes,
 ) -> Response {
-    assert!(headers.contains_key("x-forwarded-for"), "a proxy says whom it speaks for");
+    assert!(
+        headers.contains_key("x-forwarded-for"),
+        "a proxy says whom it speaks for"
+    );
     let request = format!("{uri} {}", String::from_utf8_lossy(&body));
     let mut seen = server.seen.lock().expect("not poisoned");
     let times = seen.entry(request).or_default();
@@ -46,7 +49,10 @@ async fn server(then: fn() -> Response) -> SocketAddr {
     let address = listener.local_addr().expect("bound");
     let router = Router::new()
         .route("/v1/events/conversion", get(answer).post(answer))
-        .with_state(Reluctant { seen: Arc::default(), then });
+        .with_state(Reluctant {
+            seen: Arc::default(),
+            then,
+        });
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
 }
@@ -55,7 +61,8 @@ async fn server(then: fn() -> Response) -> SocketAddr {
 fn one_postback() -> Script {
     let mut script = Script::write(5, 1, Timestamp::from_millis(1_790_000_000_000));
     for step in &mut script.steps {
-        step.actions.retain(|action| matches!(action, Action::Postback(_)));
+        step.actions
+            .retain(|action| matches!(action, Action::Postback(_)));
     }
     script
 }
@@ -64,7 +71,10 @@ async fn play(then: fn() -> Response) -> (Result<(), DriveError>, Record, Timest
     let script = one_postback();
     let mut driver = Driver::new(server(then).await, 4, &script);
     for number in 0..script.clicks.len() {
-        let answer = ClickAnswer { click_id: ClickId::new(1), token: "t".to_owned() };
+        let answer = ClickAnswer {
+            click_id: ClickId::new(1),
+            token: "t".to_owned(),
+        };
         driver.record.note_click(number, answer);
     }
     let clock = AtomicI64::new(0);
@@ -109,7 +119,10 @@ async fn any_other_answer_ends_the_run() {
     ] as [fn() -> Response; 4]
     {
         let (played, record, _) = play(then).await;
-        assert!(matches!(played, Err(DriveError::Unexpected { .. })), "{played:?}");
+        assert!(
+            matches!(played, Err(DriveError::Unexpected { .. })),
+            "{played:?}"
+        );
         assert!(!record.accepted(0));
     }
 }

@@ -48,8 +48,13 @@ pub fn click(click: &Click, script: &Script) -> Wired {
     }
     match click.route {
         ClickRoute::SmartLink => {
-            let query = click.user_id.map(|user_id| format!("?u={user_id}")).unwrap_or_default();
-            request.uri(format!("/r/{}{query}", link.slug)).body(Full::default())
+            let query = click
+                .user_id
+                .map(|user_id| format!("?u={user_id}"))
+                .unwrap_or_default();
+            request
+                .uri(format!("/r/{}{query}", link.slug))
+                .body(Full::default())
         }
         ClickRoute::Endpoint => {
             let mut body = json!({ "link_id": link.link_id });
@@ -88,13 +93,17 @@ pub fn postback(postback: &Postback, script: &Script, record: &Record) -> Wired 
 /// The text that names a click.
 fn reference(reference: &Reference, record: &Record) -> String {
     let token = |click: usize| {
-        record.click(click).map(|answer| answer.token.clone()).unwrap_or_default()
+        record
+            .click(click)
+            .map(|answer| answer.token.clone())
+            .unwrap_or_default()
     };
     match reference {
         Reference::Token(click) => token(*click),
-        Reference::Number(click) => {
-            record.click_id(*click).map(|id| id.to_string()).unwrap_or_default()
-        }
+        Reference::Number(click) => record
+            .click_id(*click)
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
         Reference::Forged(click) => with_another(&token(*click), FORGED_AT),
         // The first character holds most of the key's id.
         Reference::UnknownKey(click) => with_another(&token(*click), 0),
@@ -104,11 +113,13 @@ fn reference(reference: &Reference, record: &Record) -> String {
 
 /// A token with one character changed for one that stands far from it in the alphabet.
 fn with_another(token: &str, position: usize) -> String {
-    let changed = token.char_indices().map(|(index, character)| match (index, character) {
-        (index, character) if index != position => character,
-        (_, 'a'..='z') => 'B',
-        (_, _) => 'z',
-    });
+    let changed = token
+        .char_indices()
+        .map(|(index, character)| match (index, character) {
+            (index, character) if index != position => character,
+            (_, 'a'..='z') => 'B',
+            (_, _) => 'z',
+        });
     changed.collect()
 }
 
@@ -134,7 +145,10 @@ pub fn read_click(
         }
         StatusCode::FOUND => {
             let token = token_of(response.headers().get(LOCATION)?)?;
-            Some(ClickAnswer { click_id: click_of_token(&token)?, token })
+            Some(ClickAnswer {
+                click_id: click_of_token(&token)?,
+                token,
+            })
         }
         _ => None,
     }
@@ -159,7 +173,10 @@ struct PostbackBody {
 
 /// Reads the answer to a postback: the reason for which it is ignored, if it is. The outer `None`
 /// if it isn't such an answer.
-#[expect(clippy::option_option, reason = "an answer without a reason is not the lack of an answer")]
+#[expect(
+    clippy::option_option,
+    reason = "an answer without a reason is not the lack of an answer"
+)]
 pub fn read_postback(response: &Response<Bytes>) -> Option<Option<String>> {
     if response.status() != StatusCode::OK {
         return None;

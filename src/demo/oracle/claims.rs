@@ -42,7 +42,7 @@ enum Name<'a> {
     Nothing,
 }
 
-fn name<'a>(report: &'a Report, orders: bool) -> Name<'a> {
+fn name(report: &Report, orders: bool) -> Name<'_> {
     let goal = report.goal_id.as_deref();
     match (&report.conversion_id, &report.txn_id, goal) {
         (Some(id), _, _) => Name::Conversion(id),
@@ -60,7 +60,9 @@ pub fn sales_of_click<'a>(
     script: &Script,
 ) -> Vec<History<'a>> {
     heard.sort_by_key(|report| (report.at, report.number));
-    let orders = Deal::of(&script.clicks[click], &script.seeds).offer.txn_id_names_order;
+    let orders = Deal::of(&script.clicks[click], &script.seeds)
+        .offer
+        .txn_id_names_order;
     let mut sales: BTreeMap<Name<'a>, Vec<Heard<'a>>> = BTreeMap::new();
     for one in heard {
         sales.entry(name(one.report, orders)).or_default().push(one);
@@ -68,17 +70,26 @@ pub fn sales_of_click<'a>(
     let unnamed = sales.remove(&Name::Nothing).unwrap_or_default();
     let mut sales: Vec<History<'a>> = sales
         .into_values()
-        .map(|reports| History { click, reports, ambiguous: false })
+        .map(|reports| History {
+            click,
+            reports,
+            ambiguous: false,
+        })
         .collect();
     match sales.as_mut_slice() {
         [only] => {
             only.reports.extend(unnamed);
-            only.reports.sort_by_key(|report| (report.at, report.number));
+            only.reports
+                .sort_by_key(|report| (report.at, report.number));
         }
         _ if unnamed.is_empty() => {}
         several => {
             let ambiguous = !several.is_empty();
-            sales.push(History { click, reports: unnamed, ambiguous });
+            sales.push(History {
+                click,
+                reports: unnamed,
+                ambiguous,
+            });
         }
     }
     sales
@@ -145,7 +156,7 @@ pub fn fold<'a>(reports: &[Heard<'a>], offer_id: schemas::OfferId) -> Folded<'a>
 
 impl<'a> Folded<'a> {
     fn says_already(&self, report: &Report) -> bool {
-        fn same<T: PartialEq>(said: Option<T>, held: Option<T>) -> bool {
+        fn same<T: PartialEq + Copy>(said: Option<T>, held: Option<T>) -> bool {
             said.is_none() || said == held
         }
         self.status == Some(report.status)
@@ -175,7 +186,11 @@ impl<'a> Folded<'a> {
             self.status = Some(report.status);
             self.approved_once |= report.status == Status::Approved;
         }
-        amount(report.sale_amount, &mut self.sale_amount, &mut self.former_sale_amounts);
+        amount(
+            report.sale_amount,
+            &mut self.sale_amount,
+            &mut self.former_sale_amounts,
+        );
         amount(report.payout, &mut self.payout, &mut self.former_payouts);
         self.coin = report.coin.or(self.coin);
         self.converted_at = report.converted_at.or(self.converted_at);

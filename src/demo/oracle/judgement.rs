@@ -31,7 +31,10 @@ const HASTY_MS: i64 = 5_000;
 
 /// How a claim ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the names are those of the ledger's row statuses")]
+#[expect(
+    missing_docs,
+    reason = "the names are those of the ledger's row statuses"
+)]
 pub enum Standing {
     Pending,
     Review,
@@ -122,7 +125,11 @@ pub fn judge<'a>(script: &'a Script, record: &Record, until: Phase) -> Vec<Judge
         if let (Some(click), true) = (postback.reference.found(), usable)
             && record.accepted(number)
         {
-            let heard = Heard { number, at: postback.at, report: &postback.report };
+            let heard = Heard {
+                number,
+                at: postback.at,
+                report: &postback.report,
+            };
             by_click.entry(click).or_default().push(heard);
         }
     }
@@ -144,9 +151,16 @@ pub fn judge<'a>(script: &'a Script, record: &Record, until: Phase) -> Vec<Judge
 type Order<'a> = (OfferId, &'a str, Option<&'a str>);
 
 fn order<'a>(judged: &Judged<'a>, script: &Script) -> Option<Order<'a>> {
-    let offer_id = script.seeds.offer_of(script.clicks[judged.history.click].link).offer_id;
+    let offer_id = script
+        .seeds
+        .offer_of(script.clicks[judged.history.click].link)
+        .offer_id;
     let named = judged.deal.offer.txn_id_names_order;
-    judged.folded.txn_id.filter(|_| named).map(|txn_id| (offer_id, txn_id, judged.folded.goal_id))
+    judged
+        .folded
+        .txn_id
+        .filter(|_| named)
+        .map(|txn_id| (offer_id, txn_id, judged.folded.goal_id))
 }
 
 /// The first claimant of an order owns it for thirty days; the first after that owns it anew.
@@ -219,9 +233,11 @@ fn verdict(judged: &Judged<'_>, self_purchase: bool, script: &Script) -> (Standi
         .deal
         .commission(judged.folded.sale_amount, judged.folded.payout)
         .filter(|_| !other_currency);
-    let cap = judged.deal.offer.commission_max.map(|cap| {
-        i128::from(cap.micros()) / i128::from(coin.micros_per_minor())
-    });
+    let cap = judged
+        .deal
+        .offer
+        .commission_max
+        .map(|cap| i128::from(cap.micros()) / i128::from(coin.micros_per_minor()));
     let rejected = judged.duplicate || self_purchase || outside_window(judged, script);
     let review = judged.velocity
         || judged.history.ambiguous
@@ -229,7 +245,9 @@ fn verdict(judged: &Judged<'_>, self_purchase: bool, script: &Script) -> (Standi
         || judged.folded.names_other_offer()
         || score(judged, script) >= REVIEW_SCORE
         || amounts_differ_without_a_name(judged)
-        || commission.zip(cap).is_some_and(|(commission, cap)| commission > cap);
+        || commission
+            .zip(cap)
+            .is_some_and(|(commission, cap)| commission > cap);
     let nothing = Parts::default();
     match (judged.folded.status, commission) {
         (Some(Status::Cancelled | Status::Rejected), Some(_))
@@ -252,7 +270,10 @@ fn verdict(judged: &Judged<'_>, self_purchase: bool, script: &Script) -> (Standi
 
 fn outside_window(judged: &Judged<'_>, script: &Script) -> bool {
     let clicked_at = script.clicks[judged.history.click].clicked_at();
-    let sold_at = judged.folded.converted_at.or(judged.deal.fires_at_sale.then_some(judged.first_at));
+    let sold_at = judged
+        .folded
+        .converted_at
+        .or(judged.deal.fires_at_sale.then_some(judged.first_at));
     let window_ms = i64::from(judged.deal.attribution_window_days) * DAY_MS;
     sold_at.is_some_and(|at| !(0..window_ms).contains(&at.millis_since(clicked_at)))
 }
@@ -263,19 +284,30 @@ fn self_purchase(judged: &Judged<'_>, script: &Script, users: &HashMap<UserId, &
     let Some(shopper) = click.user_id.and_then(|user_id| users.get(&user_id)) else {
         return false;
     };
-    let members = script.seeds.members.iter().filter(|member| member.tenant_id == tenant_id);
+    let members = script
+        .seeds
+        .members
+        .iter()
+        .filter(|member| member.tenant_id == tenant_id);
     members
         .filter(|member| member.joined_at <= click.clicked_at())
         .filter_map(|member| users.get(&member.user_id))
         .any(|member| {
             digits(&member.phone) == digits(&shopper.phone)
-                || member.email.trim().eq_ignore_ascii_case(shopper.email.trim())
+                || member
+                    .email
+                    .trim()
+                    .eq_ignore_ascii_case(shopper.email.trim())
         })
 }
 
 /// The seeds' users by their ids.
 pub fn users_by_id(seeds: &Seeds) -> HashMap<UserId, &User> {
-    seeds.users.iter().map(|user| (user.user_id, user)).collect()
+    seeds
+        .users
+        .iter()
+        .map(|user| (user.user_id, user))
+        .collect()
 }
 
 fn digits(phone: &str) -> String {
@@ -292,9 +324,15 @@ fn score(judged: &Judged<'_>, script: &Script) -> usize {
         .sale_amount
         .zip(judged.deal.offer.usual_sale_max)
         .is_some_and(|(sale, usual)| sale > usual && own_currency);
-    let sold_at = first.report.converted_at.or(judged.deal.fires_at_sale.then_some(first.at));
+    let sold_at = first
+        .report
+        .converted_at
+        .or(judged.deal.fires_at_sale.then_some(first.at));
     let signs = [
-        first.report.country.is_some_and(|country| country != click.country),
+        first
+            .report
+            .country
+            .is_some_and(|country| country != click.country),
         click.odd.bot,
         click.odd.data_centre,
         click.odd.proxy,
@@ -308,12 +346,13 @@ fn score(judged: &Judged<'_>, script: &Script) -> usize {
 fn amounts_differ_without_a_name(judged: &Judged<'_>) -> bool {
     let orders = judged.deal.offer.txn_id_names_order;
     let reports = || judged.history.reports.iter().map(|heard| heard.report);
-    let unnamed = reports().filter(|report| {
-        report.conversion_id.is_none() && (report.txn_id.is_none() || !orders)
-    });
+    let unnamed = reports()
+        .filter(|report| report.conversion_id.is_none() && (report.txn_id.is_none() || !orders));
     unnamed.into_iter().any(|one| {
         reports().any(|other| {
-            one.sale_amount.zip(other.sale_amount).is_some_and(|(a, b)| a != b)
+            one.sale_amount
+                .zip(other.sale_amount)
+                .is_some_and(|(a, b)| a != b)
                 || one.payout.zip(other.payout).is_some_and(|(a, b)| a != b)
         })
     })

@@ -156,8 +156,11 @@ pub fn expect(script: &Script, record: &Record) -> Expected {
     let settled = judgement::judge(script, record, Phase::Late);
     cards.extend(payouts::pay(1, second.as_of, &settled, &mut paid, script));
 
-    let mut expected =
-        Expected { fates: fates(script, record, &settled), cards, ..Expected::default() };
+    let mut expected = Expected {
+        fates: fates(script, record, &settled),
+        cards,
+        ..Expected::default()
+    };
     for judged in &settled {
         expected.book(judged, &paid, script);
         expected.claims.extend(claim(judged, &paid, record));
@@ -179,7 +182,11 @@ impl Expected {
         let parts = judged.parts;
         let payee = payouts::payee(judged, script);
         let owed = parts.user - paid.of(judged);
-        let users = if payee.is_some() { Account::UserPayable } else { Account::Unclaimed };
+        let users = if payee.is_some() {
+            Account::UserPayable
+        } else {
+            Account::Unclaimed
+        };
         for (account, minor) in [
             (Account::NetworkReceivable, -parts.commission),
             (Account::PromotionExpense, -parts.subsidy),
@@ -207,7 +214,11 @@ fn claim(judged: &Judged<'_>, paid: &Paid, record: &Record) -> Option<ExpectedCl
             goal_id: first.report.goal_id.clone(),
         },
         first: first.number,
-        standing: if in_full { Standing::Paid } else { judged.standing },
+        standing: if in_full {
+            Standing::Paid
+        } else {
+            judged.standing
+        },
         coin: judged.deal.offer.coin,
         parts: judged.parts,
         paid,

@@ -84,7 +84,10 @@ impl<'a> Deal<'a> {
             }
             (CommissionRule::ReportedPayout, PayoutMeaning::Percentage) => {
                 let percent_of_micros = micros(sale?) * micros(payout?);
-                Some(rounded(percent_of_micros, 100 * i128::from(MICROS) * per_minor))
+                Some(rounded(
+                    percent_of_micros,
+                    100 * i128::from(MICROS) * per_minor,
+                ))
             }
         }
     }
@@ -98,7 +101,13 @@ impl<'a> Deal<'a> {
         let flat = i128::from(self.platform_fee_flat.micros()) * WHOLE;
         let fee = rounded(proportional + flat, WHOLE * per_minor).min(payable);
         let user = rounded((payable - fee) * self.share, WHOLE);
-        Parts { commission, subsidy, fee, user, creator: payable - fee - user }
+        Parts {
+            commission,
+            subsidy,
+            fee,
+            user,
+            creator: payable - fee - user,
+        }
     }
 }
 
@@ -107,7 +116,11 @@ fn rounded(numerator: i128, denominator: i128) -> i128 {
     let below = numerator / denominator;
     let to_below = numerator - below * denominator;
     let to_above = (below + 1) * denominator - numerator;
-    if to_below < to_above || (to_below == to_above && below % 2 == 0) { below } else { below + 1 }
+    if to_below < to_above || (to_below == to_above && below % 2 == 0) {
+        below
+    } else {
+        below + 1
+    }
 }
 
 #[cfg(test)]
@@ -153,7 +166,12 @@ mod tests {
         let terms = terms(Coin::Inr, CommissionRule::OfSale(800));
         let deal = deal(6_000, 0, 0, 0, &terms);
         assert_eq!(commission(&deal, 1_999_000_000), Some(15_992));
-        let parts = Parts { commission: 15_992, user: 9_595, creator: 6_397, ..Parts::default() };
+        let parts = Parts {
+            commission: 15_992,
+            user: 9_595,
+            creator: 6_397,
+            ..Parts::default()
+        };
         assert_eq!(deal.split(15_992), parts);
     }
 
@@ -174,7 +192,10 @@ mod tests {
     fn minor_units_are_the_currencys() {
         for (coin, expected) in [(Coin::Jpy, 8), (Coin::Inr, 800), (Coin::Kwd, 8_000)] {
             let terms = terms(coin, CommissionRule::OfSale(800));
-            assert_eq!(commission(&deal(0, 0, 0, 0, &terms), 100_000_000), Some(expected));
+            assert_eq!(
+                commission(&deal(0, 0, 0, 0, &terms), 100_000_000),
+                Some(expected)
+            );
         }
     }
 
@@ -183,12 +204,24 @@ mod tests {
         let terms = terms(Coin::Inr, CommissionRule::OfSale(1_200));
         // 12 % of 1,000 is 120; with a bonus of 2 payable is 122; 2.5 % and 1 are 4.05.
         let parts = deal(10_000, 250, 1, 2, &terms).split(12_000);
-        let expected =
-            Parts { commission: 12_000, subsidy: 200, fee: 405, user: 11_795, creator: 0 };
+        let expected = Parts {
+            commission: 12_000,
+            subsidy: 200,
+            fee: 405,
+            user: 11_795,
+            creator: 0,
+        };
         assert_eq!(parts, expected);
         // A fee is never more than there is.
         let parts = deal(6_000, 0, 5, 0, &terms).split(300);
-        assert_eq!(parts, Parts { commission: 300, fee: 300, ..Parts::default() });
+        assert_eq!(
+            parts,
+            Parts {
+                commission: 300,
+                fee: 300,
+                ..Parts::default()
+            }
+        );
     }
 
     #[test]

@@ -36,7 +36,10 @@ pub struct Paid(HashMap<PostbackNumber, i128>);
 impl Paid {
     /// What was paid of a claim.
     pub fn of(&self, judged: &Judged<'_>) -> i128 {
-        self.0.get(&judged.history.reports[0].number).copied().unwrap_or(0)
+        self.0
+            .get(&judged.history.reports[0].number)
+            .copied()
+            .unwrap_or(0)
     }
 }
 
@@ -80,7 +83,13 @@ pub fn pay(
         let mut left = total;
         while left > 0 {
             let minor = left.min(CARD_UNITS_MAX * unit);
-            cards.push(Card { run, tenant_id, user_id, coin, minor });
+            cards.push(Card {
+                run,
+                tenant_id,
+                user_id,
+                coin,
+                minor,
+            });
             left -= minor;
         }
         allocate(total, &claims, paid);

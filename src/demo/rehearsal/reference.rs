@@ -56,7 +56,13 @@ pub fn of(seeds: &Seeds, contact_key: &ContactKey) -> ReferenceData {
             share: terms.share.map(rate),
             attribution_window_days: terms.attribution_window_days,
         });
-        (campaign.campaign_id, Campaign { tenant_id: campaign.tenant_id, terms })
+        (
+            campaign.campaign_id,
+            Campaign {
+                tenant_id: campaign.tenant_id,
+                terms,
+            },
+        )
     });
     let networks = seeds.networks.iter().map(|network| {
         let value = Network {
@@ -86,7 +92,11 @@ pub fn of(seeds: &Seeds, contact_key: &ContactKey) -> ReferenceData {
         campaigns: campaigns.collect(),
         offers: offers(seeds),
         links: links.collect(),
-        slugs: seeds.links.iter().map(|link| (link.slug.clone(), link.link_id)).collect(),
+        slugs: seeds
+            .links
+            .iter()
+            .map(|link| (link.slug.clone(), link.link_id))
+            .collect(),
         networks: networks.collect(),
         shared_contacts: shared_contacts(seeds, contact_key),
         ..ReferenceData::default()
@@ -118,20 +128,28 @@ fn offers(seeds: &Seeds) -> HashMap<schemas::OfferId, Offer> {
                 },
             }
         });
-        (offer.offer_id, Offer { network_id: offer.network_id, terms })
+        (
+            offer.offer_id,
+            Offer {
+                network_id: offer.network_id,
+                terms,
+            },
+        )
     });
     offers.collect()
 }
 
 /// Every user who shares a contact with a member, members themselves among them.
-fn shared_contacts(
-    seeds: &Seeds,
-    key: &ContactKey,
-) -> HashMap<(TenantId, UserId), SharedContact> {
+fn shared_contacts(seeds: &Seeds, key: &ContactKey) -> HashMap<(TenantId, UserId), SharedContact> {
     let hashes: HashMap<UserId, (String, String)> = seeds
         .users
         .iter()
-        .map(|user| (user.user_id, (key.phone(&user.phone), key.email(&user.email))))
+        .map(|user| {
+            (
+                user.user_id,
+                (key.phone(&user.phone), key.email(&user.email)),
+            )
+        })
         .collect();
     let mut shared = HashMap::new();
     for member in &seeds.members {
@@ -145,7 +163,13 @@ fn shared_contacts(
                 continue;
             };
             let key = (member.tenant_id, *user_id);
-            shared.insert(key, SharedContact { contact, from: member.joined_at });
+            shared.insert(
+                key,
+                SharedContact {
+                    contact,
+                    from: member.joined_at,
+                },
+            );
         }
     }
     shared

@@ -37,13 +37,17 @@ fn differ(what: &str, expected: &impl ToString, actual: &impl ToString) -> Optio
 
 /// Each postback must have been answered, and the network told what was wrong with it.
 fn answers(script: &Script, record: &Record) -> Vec<String> {
-    let answers = script.postbacks.iter().enumerate().filter_map(|(number, postback)| {
-        let reason = postback.fault.map_or("accepted", |fault| fault.reason());
-        let answered = record.postback(number).map_or("no answer", |answer| {
-            answer.ignored.as_deref().unwrap_or("accepted")
+    let answers = script
+        .postbacks
+        .iter()
+        .enumerate()
+        .filter_map(|(number, postback)| {
+            let reason = postback.fault.map_or("accepted", |fault| fault.reason());
+            let answered = record.postback(number).map_or("no answer", |answer| {
+                answer.ignored.as_deref().unwrap_or("accepted")
+            });
+            differ(&format!("answer to postback {number}"), &reason, &answered)
         });
-        differ(&format!("answer to postback {number}"), &reason, &answered)
-    });
     answers.collect()
 }
 
@@ -76,7 +80,11 @@ fn claims(expected: &Expected, actual: &Actual) -> Vec<String> {
     }
     let mut unexpected: Vec<_> = found.into_keys().collect();
     unexpected.sort_unstable();
-    differences.extend(unexpected.into_iter().map(|key| format!("{}: unexpected", describe(key))));
+    differences.extend(
+        unexpected
+            .into_iter()
+            .map(|key| format!("{}: unexpected", describe(key))),
+    );
     differences
 }
 
@@ -89,7 +97,11 @@ fn describe(key: &ClaimKey) -> String {
     let names = names
         .into_iter()
         .filter_map(|(kind, name)| name.as_ref().map(|name| format!(", {kind} {name}")));
-    format!("claim of click {}{}", key.click_id, names.collect::<String>())
+    format!(
+        "claim of click {}{}",
+        key.click_id,
+        names.collect::<String>()
+    )
 }
 
 fn fields(what: &str, expected: &ExpectedClaim, actual: &ActualClaim) -> Vec<String> {
@@ -104,11 +116,19 @@ fn fields(what: &str, expected: &ExpectedClaim, actual: &ActualClaim) -> Vec<Str
         ("paid", expected.paid, actual.paid),
     ];
     let named = [
-        differ(&format!("{what}, status"), &expected.standing.name(), &actual.status),
+        differ(
+            &format!("{what}, status"),
+            &expected.standing.name(),
+            &actual.status,
+        ),
         differ(&format!("{what}, currency"), &coin.code(), &actual.currency),
     ];
     let sums = sums.into_iter().filter_map(|(name, minor, actual)| {
-        differ_in_money(&format!("{what}, {name}"), figures::amount(minor, coin), actual)
+        differ_in_money(
+            &format!("{what}, {name}"),
+            figures::amount(minor, coin),
+            actual,
+        )
     });
     named.into_iter().flatten().chain(sums).collect()
 }
@@ -137,28 +157,52 @@ fn sums<K: Ord + std::fmt::Debug>(
 }
 
 fn balances(expected: &Expected, actual: &Actual) -> Vec<String> {
-    let must = expected.balances.iter().map(|((tenant_id, account, coin), minor)| {
-        let key = (*tenant_id, account.name().to_owned(), coin.code().to_owned());
-        (key, figures::amount(*minor, *coin))
-    });
+    let must = expected
+        .balances
+        .iter()
+        .map(|((tenant_id, account, coin), minor)| {
+            let key = (
+                *tenant_id,
+                account.name().to_owned(),
+                coin.code().to_owned(),
+            );
+            (key, figures::amount(*minor, *coin))
+        });
     let is = actual.balances.iter().map(|balance| {
-        let key = (balance.tenant_id, balance.account.clone(), balance.currency.clone());
+        let key = (
+            balance.tenant_id,
+            balance.account.clone(),
+            balance.currency.clone(),
+        );
         (key, balance.amount)
     });
     let mut differences = sums("balance of", must, is);
     differences.extend(Coin::ALL.iter().filter_map(|coin| {
         let sum = figures::postings_sum(actual, *coin);
-        differ_in_money(&format!("sum of postings in {}", coin.code()), Decimal::ZERO, sum)
+        differ_in_money(
+            &format!("sum of postings in {}", coin.code()),
+            Decimal::ZERO,
+            sum,
+        )
     }));
     differences
 }
 
 fn payees(expected: &Expected, actual: &Actual) -> Vec<String> {
-    let must = expected.payees.iter().map(|((tenant_id, user_id, coin), minor)| {
-        ((*tenant_id, *user_id, coin.code().to_owned()), figures::amount(*minor, *coin))
-    });
+    let must = expected
+        .payees
+        .iter()
+        .map(|((tenant_id, user_id, coin), minor)| {
+            (
+                (*tenant_id, *user_id, coin.code().to_owned()),
+                figures::amount(*minor, *coin),
+            )
+        });
     let is = actual.payees.iter().map(|payee| {
-        ((payee.tenant_id, payee.user_id, payee.currency.clone()), payee.amount)
+        (
+            (payee.tenant_id, payee.user_id, payee.currency.clone()),
+            payee.amount,
+        )
     });
     sums("payee", must, is)
 }
@@ -168,35 +212,72 @@ fn cards(script: &Script, expected: &Expected, actual: &Actual) -> Vec<String> {
     let must = expected.cards.iter().map(|card| {
         let amount = figures::amount(card.minor, card.coin).normalize();
         let as_of = script.runs[card.run].as_of;
-        let key =
-            (as_of, card.tenant_id, card.user_id, card.coin.code().to_owned(), amount.to_string());
+        let key = (
+            as_of,
+            card.tenant_id,
+            card.user_id,
+            card.coin.code().to_owned(),
+            amount.to_string(),
+        );
         (key, Decimal::ONE)
     });
     let is = actual.payouts.iter().map(|payout| {
         let amount = payout.amount.normalize().to_string();
         let currency = payout.currency.clone();
-        ((payout.as_of, payout.tenant_id, payout.user_id, currency, amount), Decimal::ONE)
+        (
+            (
+                payout.as_of,
+                payout.tenant_id,
+                payout.user_id,
+                currency,
+                amount,
+            ),
+            Decimal::ONE,
+        )
     });
-    let unfunded = actual.payouts.iter().filter(|payout| payout.state != "funded");
-    let unfunded = unfunded
-        .map(|payout| format!("payout of {} as of {} is {}", payout.user_id, payout.as_of, payout.state));
-    sums("cards", must, is).into_iter().chain(unfunded).collect()
+    let unfunded = actual
+        .payouts
+        .iter()
+        .filter(|payout| payout.state != "funded");
+    let unfunded = unfunded.map(|payout| {
+        format!(
+            "payout of {} as of {} is {}",
+            payout.user_id, payout.as_of, payout.state
+        )
+    });
+    sums("cards", must, is)
+        .into_iter()
+        .chain(unfunded)
+        .collect()
 }
 
 /// The rail must have issued the cards of the ledger, each once.
 fn rail(actual: &Actual) -> Vec<String> {
-    let Some(issued) = &actual.rail_cards else { return Vec::new() };
+    let Some(issued) = &actual.rail_cards else {
+        return Vec::new();
+    };
     let must = actual.payouts.iter().map(|payout| {
-        ((payout.currency.clone(), payout.amount.normalize().to_string()), Decimal::ONE)
+        (
+            (
+                payout.currency.clone(),
+                payout.amount.normalize().to_string(),
+            ),
+            Decimal::ONE,
+        )
     });
-    let is = issued
-        .iter()
-        .map(|card| ((card.currency.clone(), card.amount.normalize().to_string()), Decimal::ONE));
+    let is = issued.iter().map(|card| {
+        (
+            (card.currency.clone(), card.amount.normalize().to_string()),
+            Decimal::ONE,
+        )
+    });
     sums("cards of the rail", must, is)
 }
 
 fn analytics(expected: &Expected, actual: &Actual) -> Vec<String> {
-    let Some(found) = &actual.analytics else { return Vec::new() };
+    let Some(found) = &actual.analytics else {
+        return Vec::new();
+    };
     let key = |currency: &str, name: &'static str| (currency.to_owned(), name);
     let must = expected.claims.iter().flat_map(|claim| {
         let code = claim.coin.code();

@@ -15,30 +15,37 @@ pub fn amount(minor: i128, coin: Coin) -> Decimal {
 
 /// Sum of all postings in a currency: zero, unless the books are broken.
 pub fn postings_sum(actual: &Actual, coin: Coin) -> Decimal {
-    let balances = actual.balances.iter().filter(|balance| balance.currency == coin.code());
+    let balances = actual
+        .balances
+        .iter()
+        .filter(|balance| balance.currency == coin.code());
     balances.map(|balance| balance.amount).sum()
 }
 
 /// By how many minor units the postings miss zero, over all currencies; what is left of one counts
 /// as one.
 pub fn imbalance_minor(actual: &Actual) -> u64 {
-    let missing = Coin::ALL.iter().map(|coin| {
-        postings_sum(actual, *coin).abs() * Decimal::from(coin.minor_per_unit())
-    });
+    let missing = Coin::ALL
+        .iter()
+        .map(|coin| postings_sum(actual, *coin).abs() * Decimal::from(coin.minor_per_unit()));
     missing.sum::<Decimal>().ceil().to_u64().unwrap_or(u64::MAX)
 }
 
 /// Balance of an account over all tenants.
 pub fn balance(actual: &Actual, account: Account, coin: Coin) -> Decimal {
-    let balances = actual.balances.iter().filter(|balance| {
-        balance.account == account.name() && balance.currency == coin.code()
-    });
+    let balances = actual
+        .balances
+        .iter()
+        .filter(|balance| balance.account == account.name() && balance.currency == coin.code());
     balances.map(|balance| balance.amount).sum()
 }
 
 /// Value of all cards in a currency.
 pub fn cards_total(actual: &Actual, coin: Coin) -> Decimal {
-    let payouts = actual.payouts.iter().filter(|payout| payout.currency == coin.code());
+    let payouts = actual
+        .payouts
+        .iter()
+        .filter(|payout| payout.currency == coin.code());
     payouts.map(|payout| payout.amount).sum()
 }
 
@@ -59,15 +66,23 @@ pub fn money(amount: Decimal, coin: Coin) -> String {
     let mut amount = amount;
     amount.rescale(coin.places());
     let text = amount.abs().to_string();
-    let (units, decimals) = text.split_once('.').map_or((text.as_str(), None), |(units, decimals)| {
-        (units, Some(decimals))
-    });
+    let (units, decimals) = text
+        .split_once('.')
+        .map_or((text.as_str(), None), |(units, decimals)| {
+            (units, Some(decimals))
+        });
     let group = match coin {
         Coin::Inr => 2,
         Coin::Usd | Coin::Jpy | Coin::Kwd => 3,
     };
-    let sign = if amount.is_sign_negative() && !amount.is_zero() { "-" } else { "" };
-    let decimals = decimals.map(|decimals| format!(".{decimals}")).unwrap_or_default();
+    let sign = if amount.is_sign_negative() && !amount.is_zero() {
+        "-"
+    } else {
+        ""
+    };
+    let decimals = decimals
+        .map(|decimals| format!(".{decimals}"))
+        .unwrap_or_default();
     format!("{sign}{}{decimals}", grouped(units, group))
 }
 

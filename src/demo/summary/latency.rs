@@ -27,7 +27,11 @@ impl Latency {
             let sample = samples.get(position - 1)?;
             Some((sample.as_secs_f64() * 10_000.0).round() / 10.0)
         };
-        Some(Self { p50_ms: rank(50)?, p95_ms: rank(95)?, p99_ms: rank(99)? })
+        Some(Self {
+            p50_ms: rank(50)?,
+            p95_ms: rank(95)?,
+            p99_ms: rank(99)?,
+        })
     }
 }
 
@@ -41,7 +45,12 @@ pub fn of_run(record: &Record, expected: &Expected, actual: &Actual) -> Option<L
     let samples = actual.claims.iter().filter_map(|claim| {
         let sent_at = sent_at.get(&claim.key)?;
         // Both are read from one machine's clock; a step of it back counts as no time.
-        Some(claim.written_at?.duration_since(*sent_at).unwrap_or(Duration::ZERO))
+        Some(
+            claim
+                .written_at?
+                .duration_since(*sent_at)
+                .unwrap_or(Duration::ZERO),
+        )
     });
     Latency::of(samples.collect())
 }
@@ -53,9 +62,17 @@ mod tests {
     #[test]
     fn percentiles_are_samples() {
         let samples = (1..=200).rev().map(Duration::from_millis).collect();
-        let latency = Latency { p50_ms: 100.0, p95_ms: 190.0, p99_ms: 198.0 };
+        let latency = Latency {
+            p50_ms: 100.0,
+            p95_ms: 190.0,
+            p99_ms: 198.0,
+        };
         assert_eq!(Latency::of(samples), Some(latency));
-        let one = Latency { p50_ms: 7.0, p95_ms: 7.0, p99_ms: 7.0 };
+        let one = Latency {
+            p50_ms: 7.0,
+            p95_ms: 7.0,
+            p99_ms: 7.0,
+        };
         assert_eq!(Latency::of(vec![Duration::from_millis(7)]), Some(one));
         assert_eq!(Latency::of(Vec::new()), None);
     }

@@ -208,7 +208,10 @@ impl<'a> Summary<'a> {
             object.insert(name.to_owned(), json!(count));
         }
         let by_currency = |amount: &dyn Fn(Coin) -> Decimal| -> Value {
-            Coin::ALL.iter().map(|coin| (coin.code().to_owned(), json!(amount(*coin)))).collect()
+            Coin::ALL
+                .iter()
+                .map(|coin| (coin.code().to_owned(), json!(amount(*coin))))
+                .collect()
         };
         let (audit, findings) = match &self.audit {
             Audit::Ok { .. } => ("ok", Vec::new()),
@@ -219,9 +222,15 @@ impl<'a> Summary<'a> {
         });
         for (name, value) in [
             ("postings_sum", json!(figures::imbalance_minor(self.actual))),
-            ("postings", by_currency(&|coin| figures::postings_sum(self.actual, coin))),
+            (
+                "postings",
+                by_currency(&|coin| figures::postings_sum(self.actual, coin)),
+            ),
             ("gift_cards", json!(self.actual.payouts.len())),
-            ("gift_cards_total", by_currency(&|coin| figures::cards_total(self.actual, coin))),
+            (
+                "gift_cards_total",
+                by_currency(&|coin| figures::cards_total(self.actual, coin)),
+            ),
             ("claims", json!(self.actual.claims.len())),
             ("clicks", json!(self.record.clicks_answered())),
             ("latency_ms", json!(latency)),

@@ -21,8 +21,9 @@ const MONEY: usize = 17;
 /// Writes the page.
 pub fn write(summary: &Summary<'_>) -> String {
     let mut page = String::new();
-    let sections: [fn(&mut String, &Summary<'_>) -> std::fmt::Result; 8] =
-        [head, came_in, became, money, statuses, cards, verdict, look_next];
+    let sections: [fn(&mut String, &Summary<'_>) -> std::fmt::Result; 8] = [
+        head, came_in, became, money, statuses, cards, verdict, look_next,
+    ];
     for section in sections {
         section(&mut page, summary).expect("writing to a string doesn't fail");
     }
@@ -32,7 +33,10 @@ pub fn write(summary: &Summary<'_>) -> String {
 fn head(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
     let seconds = figures::rounded_seconds(summary.elapsed);
     let seed = summary.script.seed;
-    writeln!(page, "\n  Hissaback demo, seed {seed}: ten weeks of a platform in {seconds} s\n")
+    writeln!(
+        page,
+        "\n  Hissaback demo, seed {seed}: ten weeks of a platform in {seconds} s\n"
+    )
 }
 
 fn came_in(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
@@ -40,7 +44,11 @@ fn came_in(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
     let clicks = figures::count(summary.record.clicks_answered());
     let by_link = |click: &&Click| click.route == ClickRoute::SmartLink;
     let smart = figures::count(script.clicks.iter().filter(by_link).count());
-    let people: HashSet<_> = script.clicks.iter().filter_map(|click| click.user_id).collect();
+    let people: HashSet<_> = script
+        .clicks
+        .iter()
+        .filter_map(|click| click.user_id)
+        .collect();
     let shoppers = figures::count(people.len());
     let creators = script.seeds.tenants.len();
     let retries = summary.record.retries();
@@ -57,14 +65,24 @@ fn came_in(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
         script.seeds.networks.len(),
     )?;
     if retries > 0 {
-        write!(page, "; {} were asked to come back later", figures::count(retries))?;
+        write!(
+            page,
+            "; {} were asked to come back later",
+            figures::count(retries)
+        )?;
     }
     writeln!(page, "\n")
 }
 
 fn became(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
     let fates = summary.actual.fates;
-    let largest = fates.named().iter().map(|(_, count)| *count).max().unwrap_or(0).max(1);
+    let largest = fates
+        .named()
+        .iter()
+        .map(|(_, count)| *count)
+        .max()
+        .unwrap_or(0)
+        .max(1);
     writeln!(page, "  WHAT BECAME OF THE POSTBACKS")?;
     let meanings = [
         "opened a claim",
@@ -77,18 +95,35 @@ fn became(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
     ];
     for ((name, count), meaning) in fates.named().into_iter().zip(meanings) {
         let name = name.replace('_', "-");
-        let length = if count == 0 { 0 } else { (count * BAR / largest).max(1) };
+        let length = if count == 0 {
+            0
+        } else {
+            (count * BAR / largest).max(1)
+        };
         let bar = "█".repeat(usize::try_from(length).unwrap_or(0));
         let width = usize::try_from(BAR).unwrap_or(0);
-        writeln!(page, "    {name:<14}{:>9}  {bar:<width$}  {meaning}", figures::count(count))?;
+        writeln!(
+            page,
+            "    {name:<14}{:>9}  {bar:<width$}  {meaning}",
+            figures::count(count)
+        )?;
     }
     let accepted = figures::count(fates.accepted());
-    writeln!(page, "    {:<14}{accepted:>9}  = the sum of its fates\n", "accepted")
+    writeln!(
+        page,
+        "    {:<14}{accepted:>9}  = the sum of its fates\n",
+        "accepted"
+    )
 }
 
 /// Currencies in which anything was posted.
 fn coins(actual: &Actual) -> Vec<Coin> {
-    let used = |coin: &Coin| actual.balances.iter().any(|sum| sum.currency == coin.code());
+    let used = |coin: &Coin| {
+        actual
+            .balances
+            .iter()
+            .any(|sum| sum.currency == coin.code())
+    };
     Coin::ALL.into_iter().filter(used).collect()
 }
 
@@ -130,8 +165,16 @@ fn statuses(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
     write!(page, "  {} CLAIMS ARE", figures::count(claims.len()))?;
     let mut separator = " ";
     for standing in Standing::ALL {
-        let count = claims.iter().filter(|claim| claim.status == standing.name()).count();
-        write!(page, "{separator}{} {}", figures::count(count), standing.name())?;
+        let count = claims
+            .iter()
+            .filter(|claim| claim.status == standing.name())
+            .count();
+        write!(
+            page,
+            "{separator}{} {}",
+            figures::count(count),
+            standing.name()
+        )?;
         separator = " · ";
     }
     writeln!(page, "\n")
@@ -145,15 +188,25 @@ fn cards(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
         .filter(|(_, total)| !total.is_zero())
         .map(|(coin, total)| format!("{} {}", coin.code(), figures::money(total, coin)))
         .collect();
-    let owing = actual.payees.iter().filter(|payee| payee.amount.is_sign_negative());
+    let owing = actual
+        .payees
+        .iter()
+        .filter(|payee| payee.amount.is_sign_negative());
     let owing = owing.filter(|payee| !payee.amount.is_zero()).count();
-    writeln!(page, "  {} GIFT CARDS", figures::count(actual.payouts.len()))?;
+    writeln!(
+        page,
+        "  {} GIFT CARDS",
+        figures::count(actual.payouts.len())
+    )?;
     if !totals.is_empty() {
         writeln!(page, "    worth {}", totals.join(" · "))?;
     }
     if owing > 0 {
         let owing = figures::count(owing);
-        writeln!(page, "    {owing} balances are below zero: refunded after they were paid")?;
+        writeln!(
+            page,
+            "    {owing} balances are below zero: refunded after they were paid"
+        )?;
     }
     if let Some(latency) = summary.latency {
         writeln!(page, "\n  FROM POSTBACK TO LEDGER, on the real clock")?;
@@ -196,7 +249,11 @@ fn verdict(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
         writeln!(page, "      {difference}")?;
     }
     if differences.len() > DIFFERENCES_SHOWN {
-        writeln!(page, "      and {} more", differences.len() - DIFFERENCES_SHOWN)?;
+        writeln!(
+            page,
+            "      and {} more",
+            differences.len() - DIFFERENCES_SHOWN
+        )?;
     }
     writeln!(page)
 }
@@ -206,7 +263,12 @@ fn look_next(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
         return Ok(());
     }
     writeln!(page, "  WHERE TO LOOK NEXT")?;
-    let width = summary.look_next.iter().map(|(place, _)| place.chars().count()).max().unwrap_or(0);
+    let width = summary
+        .look_next
+        .iter()
+        .map(|(place, _)| place.chars().count())
+        .max()
+        .unwrap_or(0);
     for (place, what) in &summary.look_next {
         writeln!(page, "    {place:<width$}  {what}")?;
     }

@@ -20,7 +20,12 @@ impl Run {
         let record = perfect(&script);
         let expected = expect(&script, &record);
         let actual = mirrored(&script, &expected);
-        Self { script, record, expected, actual }
+        Self {
+            script,
+            record,
+            expected,
+            actual,
+        }
     }
 
     fn differences(&self) -> Vec<String> {
@@ -34,7 +39,11 @@ impl Run {
                 && claim.user > Decimal::ONE
                 && claim.creator > Decimal::ONE
         };
-        self.actual.claims.iter().position(posted).expect("some claim is confirmed")
+        self.actual
+            .claims
+            .iter()
+            .position(posted)
+            .expect("some claim is confirmed")
     }
 }
 
@@ -54,20 +63,24 @@ fn mirrored(script: &Script, expected: &Expected) -> Actual {
             written_at: Some(SystemTime::UNIX_EPOCH + Duration::from_millis(40)),
         }
     });
-    let balances = expected.balances.iter().map(|((tenant_id, account, coin), minor)| {
-        ActualBalance {
+    let balances = expected
+        .balances
+        .iter()
+        .map(|((tenant_id, account, coin), minor)| ActualBalance {
             tenant_id: *tenant_id,
             account: account.name().to_owned(),
             currency: coin.code().to_owned(),
             amount: figures::amount(*minor, *coin),
-        }
-    });
-    let payees = expected.payees.iter().map(|((tenant_id, user_id, coin), minor)| ActualPayee {
-        tenant_id: *tenant_id,
-        user_id: *user_id,
-        currency: coin.code().to_owned(),
-        amount: figures::amount(*minor, *coin),
-    });
+        });
+    let payees = expected
+        .payees
+        .iter()
+        .map(|((tenant_id, user_id, coin), minor)| ActualPayee {
+            tenant_id: *tenant_id,
+            user_id: *user_id,
+            currency: coin.code().to_owned(),
+            amount: figures::amount(*minor, *coin),
+        });
     let payouts = expected.cards.iter().map(|card| ActualPayout {
         as_of: script.runs[card.run].as_of,
         tenant_id: card.tenant_id,
@@ -127,7 +140,10 @@ fn a_doubled_claim_and_an_invented_one_are_found() {
     run.actual.claims.push(claim.clone());
     assert!(run.differences()[0].ends_with("there 2 times"));
     run.actual.claims.pop();
-    let key = ClaimKey { click_id: ClickId::new(7), ..claim.key.clone() };
+    let key = ClaimKey {
+        click_id: ClickId::new(7),
+        ..claim.key.clone()
+    };
     run.actual.claims.push(ActualClaim { key, ..claim });
     assert!(run.differences()[0].ends_with("unexpected"));
 }
@@ -150,14 +166,22 @@ fn a_report_counted_twice_is_found() {
     run.actual.fates.repetitions += 1;
     assert_eq!(run.differences().len(), 2, "the fate, and the sum of all");
     run.actual.fates.updates -= 1;
-    assert_eq!(run.differences().len(), 2, "both fates, though the sum is right");
+    assert_eq!(
+        run.differences().len(),
+        2,
+        "both fates, though the sum is right"
+    );
 }
 
 #[test]
 fn books_out_of_balance_are_found() {
     let mut run = Run::flawless(11, 1_000);
     run.actual.balances[0].amount += Decimal::ONE;
-    assert_eq!(run.differences().len(), 2, "the balance, and the sum of postings");
+    assert_eq!(
+        run.differences().len(),
+        2,
+        "the balance, and the sum of postings"
+    );
     assert!(figures::imbalance_minor(&run.actual) > 0);
 }
 
@@ -166,12 +190,19 @@ fn a_card_paid_twice_unfunded_or_unknown_to_the_ledger_is_found() {
     let mut run = Run::flawless(11, 1_000);
     let payout = run.actual.payouts[0].clone();
     run.actual.payouts.push(payout);
-    assert_eq!(run.differences().len(), 2, "the ledger's card, and the rail that lacks it");
+    assert_eq!(
+        run.differences().len(),
+        2,
+        "the ledger's card, and the rail that lacks it"
+    );
     run.actual.payouts.pop();
     run.actual.payouts[0].state = "error_soft".to_owned();
     assert_eq!(run.differences().len(), 1);
     run.actual.payouts[0].state = "funded".to_owned();
-    let card = RailCard { currency: "INR".to_owned(), amount: Decimal::from(12_345) };
+    let card = RailCard {
+        currency: "INR".to_owned(),
+        amount: Decimal::from(12_345),
+    };
     run.actual.rail_cards.get_or_insert_default().push(card);
     assert_eq!(run.differences().len(), 1);
 }
@@ -179,7 +210,11 @@ fn a_card_paid_twice_unfunded_or_unknown_to_the_ledger_is_found() {
 #[test]
 fn an_answer_that_hides_the_defect_is_found() {
     let mut run = Run::flawless(11, 1_000);
-    let faulty = run.script.postbacks.iter().position(|postback| postback.fault.is_some());
+    let faulty = run
+        .script
+        .postbacks
+        .iter()
+        .position(|postback| postback.fault.is_some());
     let faulty = faulty.expect("some postback is malformed");
     let mut answer = run.record.postback(faulty).expect("answered").clone();
     answer.ignored = None;
@@ -207,7 +242,10 @@ proptest! {
 #[test]
 fn page_and_object_say_the_same() {
     let run = Run::flawless(11, 1_000);
-    let next = vec![("hissaback explain".to_owned(), "from a card to its click".to_owned())];
+    let next = vec![(
+        "hissaback explain".to_owned(),
+        "from a card to its click".to_owned(),
+    )];
     let summary = Summary::new(
         &run.script,
         &run.record,
@@ -220,25 +258,48 @@ fn page_and_object_say_the_same() {
     assert!(summary.succeeded());
     let object = summary.json();
     assert_eq!(object["accepted"], json!(1_000));
-    let fates = ["ledgered", "updates", "repetitions", "duplicates", "unmatched", "ignored"];
+    let fates = [
+        "ledgered",
+        "updates",
+        "repetitions",
+        "duplicates",
+        "unmatched",
+        "ignored",
+    ];
     let sum: u64 = fates.iter().filter_map(|fate| object[fate].as_u64()).sum();
-    assert_eq!(sum + object["dead_lettered"].as_u64().expect("a number"), 1_000);
+    assert_eq!(
+        sum + object["dead_lettered"].as_u64().expect("a number"),
+        1_000
+    );
     assert_eq!(object["postings_sum"], json!(0));
     assert_eq!(object["audit"], json!("ok"));
     assert_eq!(object["elapsed_s"], json!(12.3));
-    assert_eq!(object["latency_ms"], json!({ "p50": 40.0, "p95": 40.0, "p99": 40.0 }));
+    assert_eq!(
+        object["latency_ms"],
+        json!({ "p50": 40.0, "p95": 40.0, "p99": 40.0 })
+    );
     let page = summary.page();
-    for text in ["1,000  = the sum of its fates", "audit: ok", "no difference", "hissaback explain"] {
+    for text in [
+        "1,000  = the sum of its fates",
+        "audit: ok",
+        "no difference",
+        "hissaback explain",
+    ] {
         assert!(page.contains(text), "{text} in {page}");
     }
     // The widest line fits a terminal of today.
-    assert!(page.lines().all(|line| line.chars().count() <= 100), "{page}");
+    assert!(
+        page.lines().all(|line| line.chars().count() <= 100),
+        "{page}"
+    );
 }
 
 #[test]
 fn a_broken_audit_is_loud() {
     let run = Run::flawless(11, 200);
-    let audit = Audit::Broken(vec!["postings of a transaction don't sum to zero".to_owned()]);
+    let audit = Audit::Broken(vec![
+        "postings of a transaction don't sum to zero".to_owned(),
+    ]);
     let summary = Summary::new(
         &run.script,
         &run.record,

@@ -63,8 +63,13 @@ impl Calendar {
             let jitter_ms = rng.random_range(0..SLOT_JITTER_MS);
             started_at.plus_millis(LATE_FROM_MS + slot * LATE_SLOT_MS + jitter_ms)
         }));
-        let run = |after_ms| PayoutRun { as_of: started_at.plus_millis(after_ms + RUN_OFFSET_MS) };
-        Self { slots, runs: [run(FIRST_RUN_MS), run(SECOND_RUN_MS)] }
+        let run = |after_ms| PayoutRun {
+            as_of: started_at.plus_millis(after_ms + RUN_OFFSET_MS),
+        };
+        Self {
+            slots,
+            runs: [run(FIRST_RUN_MS), run(SECOND_RUN_MS)],
+        }
     }
 
     /// When a slot begins.
@@ -79,7 +84,11 @@ impl Calendar {
 
     /// Which phase a slot belongs to.
     pub const fn phase(slot: Slot) -> Phase {
-        if slot < Self::LATE { Phase::Traffic } else { Phase::Late }
+        if slot < Self::LATE {
+            Phase::Traffic
+        } else {
+            Phase::Late
+        }
     }
 
     /// The payout runs: after the traffic, and after the late phase.

@@ -109,7 +109,10 @@ fn ever(started_at: Timestamp) -> Timestamp {
 /// One edition since ever, and perhaps a second from a day of the traffic on, off the hour at
 /// which slots begin.
 fn editions<T>(started_at: Timestamp, first: T, second: Option<(i64, T)>) -> Vec<Edition<T>> {
-    let first = Edition { effective_at: ever(started_at), value: first };
+    let first = Edition {
+        effective_at: ever(started_at),
+        value: first,
+    };
     let second = second.map(|(day, value)| Edition {
         effective_at: started_at.plus_millis(day * DAY_MS + 100 * 60_000),
         value,
@@ -167,7 +170,10 @@ fn networks() -> Vec<Network> {
 }
 
 fn campaigns(tenants: &[Tenant], started_at: Timestamp, rng: &mut StdRng) -> Vec<Campaign> {
-    let terms = |share, attribution_window_days| CampaignTerms { share, attribution_window_days };
+    let terms = |share, attribution_window_days| CampaignTerms {
+        share,
+        attribution_window_days,
+    };
     let mut campaign = |tenant: usize, name, first, second| Campaign {
         campaign_id: CampaignId::new(uuid(rng)),
         tenant_id: tenants[tenant].tenant_id,
@@ -217,16 +223,24 @@ fn offers(started_at: Timestamp) -> Vec<Offer> {
         usual_sale_max: Some(Exact::from_units(50_000)),
         ..terms(Coin::Inr, of_sale(800), 14)
     };
-    let fashion_later = OfferTerms { commission: of_sale(900), ..fashion.clone() };
+    let fashion_later = OfferTerms {
+        commission: of_sale(900),
+        ..fashion.clone()
+    };
     let groceries = OfferTerms {
         // No place for the token: `p1` is appended.
         tracking_url: "https://fresh.example/go?campaign_id=12&pub_id=2",
         commission_max: Some(Exact::from_units(5_000)),
         ..terms(Coin::Inr, ReportedPayout, 10)
     };
-    let insurance =
-        OfferTerms { txn_id_names_order: false, ..terms(Coin::Inr, of_sale(500), 10) };
-    let market = OfferTerms { accepts_duplicates: true, ..terms(Coin::Inr, of_sale(800), 14) };
+    let insurance = OfferTerms {
+        txn_id_names_order: false,
+        ..terms(Coin::Inr, of_sale(500), 10)
+    };
+    let market = OfferTerms {
+        accepts_duplicates: true,
+        ..terms(Coin::Inr, of_sale(800), 14)
+    };
     let hosting = OfferTerms {
         commission_max: Some(Exact::from_units(20_000)),
         ..terms(Coin::Usd, ReportedPayout, 14)
@@ -236,15 +250,51 @@ fn offers(started_at: Timestamp) -> Vec<Offer> {
             terms: editions(started_at, fashion.clone(), Some((8, fashion_later))),
             ..offer(FASHION, DOMESTIC, "Marigold", "fashion", fashion)
         },
-        offer(ELECTRONICS, DOMESTIC, "Volt & Co", "electronics", terms(Coin::Inr, of_sale(275), 7)),
-        offer(TRAVEL, DOMESTIC, "Monsoon Air", "travel", terms(Coin::Inr, of_sale(1_200), 30)),
+        offer(
+            ELECTRONICS,
+            DOMESTIC,
+            "Volt & Co",
+            "electronics",
+            terms(Coin::Inr, of_sale(275), 7),
+        ),
+        offer(
+            TRAVEL,
+            DOMESTIC,
+            "Monsoon Air",
+            "travel",
+            terms(Coin::Inr, of_sale(1_200), 30),
+        ),
         offer(GROCERIES, DOMESTIC, "Fresh Lane", "groceries", groceries),
         offer(INSURANCE, DOMESTIC, "Banyan Cover", "insurance", insurance),
-        offer(FLASH, DOMESTIC, "Three Day Deal", "deals", terms(Coin::Inr, of_sale(900), 3)),
+        offer(
+            FLASH,
+            DOMESTIC,
+            "Three Day Deal",
+            "deals",
+            terms(Coin::Inr, of_sale(900), 3),
+        ),
         offer(MARKET, DOMESTIC, "Bazaar", "market", market),
-        offer(APPS, FOREIGN, "Pixel Loft", "apps", terms(Coin::Usd, of_sale(1_000), 10)),
+        offer(
+            APPS,
+            FOREIGN,
+            "Pixel Loft",
+            "apps",
+            terms(Coin::Usd, of_sale(1_000), 10),
+        ),
         offer(HOSTING, FOREIGN, "Rackspring", "hosting", hosting),
-        offer(HOTELS, DOMESTIC, "Ryokan Road", "hotels", terms(Coin::Jpy, of_sale(650), 14)),
-        offer(PERFUME, DOMESTIC, "Oud House", "perfume", terms(Coin::Kwd, of_sale(725), 5)),
+        offer(
+            HOTELS,
+            DOMESTIC,
+            "Ryokan Road",
+            "hotels",
+            terms(Coin::Jpy, of_sale(650), 14),
+        ),
+        offer(
+            PERFUME,
+            DOMESTIC,
+            "Oud House",
+            "perfume",
+            terms(Coin::Kwd, of_sale(725), 5),
+        ),
     ]
 }

@@ -58,7 +58,11 @@ type Pair = (&'static str, String);
 /// Writes a postback. `reference` is the text that names the click.
 pub fn write(postback: &Postback, reference: &str, network: &Network) -> Message {
     let spelling = postback.spelling;
-    let click_name = if spelling.click_in_p1 { "p1" } else { "click_id" };
+    let click_name = if spelling.click_in_p1 {
+        "p1"
+    } else {
+        "click_id"
+    };
     let click = (click_name, reference.to_owned());
     let rest = pairs(&postback.report, spelling, network);
     match postback.fault {
@@ -85,7 +89,10 @@ fn pairs(report: &Report, spelling: Spelling, network: &Network) -> Vec<Pair> {
     }
     let optional = [
         ("offer_id", report.offer_id.map(|id| id.to_string())),
-        ("sale_amount", report.sale_amount.map(|amount| amount.padded(places))),
+        (
+            "sale_amount",
+            report.sale_amount.map(|amount| amount.padded(places)),
+        ),
         ("payout", report.payout.map(|amount| amount.padded(places))),
         ("currency", report.coin.map(|coin| coin.code().to_owned())),
         ("txn_id", report.txn_id.clone()),
@@ -95,7 +102,11 @@ fn pairs(report: &Report, spelling: Spelling, network: &Network) -> Vec<Pair> {
         ("country", report.country.map(str::to_owned)),
         ("security_token", network.security_token.map(str::to_owned)),
     ];
-    pairs.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    pairs.extend(
+        optional
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
     pairs
 }
 
@@ -126,7 +137,9 @@ fn faulty(fault: Fault, click: Pair, mut rest: Vec<Pair>, form: Form) -> Message
             return plain((name, value), rest, form);
         }
         // The two names of a time are one parameter.
-        rest.retain(|(other, _)| *other != name && !(name == "converted_at" && *other == "created"));
+        rest.retain(|(other, _)| {
+            *other != name && !(name == "converted_at" && *other == "created")
+        });
         rest.push((name, value));
         return plain(click, rest, form);
     }
@@ -180,7 +193,12 @@ fn get(query: &str) -> Message {
 }
 
 fn post(path: String, content_type: &'static str, body: Vec<u8>) -> Message {
-    Message { method: Method::POST, path, content_type: Some(content_type), body }
+    Message {
+        method: Method::POST,
+        path,
+        content_type: Some(content_type),
+        body,
+    }
 }
 
 fn encode(pairs: &[Pair]) -> String {
@@ -194,7 +212,9 @@ fn encode(pairs: &[Pair]) -> String {
 fn json(pairs: &[Pair]) -> String {
     let members = pairs.iter().map(|(name, value)| {
         let number = matches!(*name, "sale_amount" | "payout")
-            && value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+            && value
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.');
         if number {
             format!("\"{name}\":{value}")
         } else {

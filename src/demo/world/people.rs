@@ -36,14 +36,31 @@ struct Planned {
 
 impl People {
     /// Members of every tenant, and `regulars` shoppers.
-    pub fn new(seeds: &mut Seeds, regulars: usize, started_at: Timestamp, rng: &mut StdRng) -> Self {
+    pub fn new(
+        seeds: &mut Seeds,
+        regulars: usize,
+        started_at: Timestamp,
+        rng: &mut StdRng,
+    ) -> Self {
         let joined_at = started_at.plus_millis(-60 * DAY_MS);
-        let mut people = Self { regulars: Vec::new(), sales: HashMap::new(), joined_at };
-        let tenants: Vec<TenantId> = seeds.tenants.iter().map(|tenant| tenant.tenant_id).collect();
+        let mut people = Self {
+            regulars: Vec::new(),
+            sales: HashMap::new(),
+            joined_at,
+        };
+        let tenants: Vec<TenantId> = seeds
+            .tenants
+            .iter()
+            .map(|tenant| tenant.tenant_id)
+            .collect();
         for tenant_id in tenants {
             for _ in 0..2 {
                 let user_id = people.newcomer(seeds, rng);
-                seeds.members.push(Member { tenant_id, user_id, joined_at });
+                seeds.members.push(Member {
+                    tenant_id,
+                    user_id,
+                    joined_at,
+                });
             }
         }
         for _ in 0..regulars {
@@ -74,8 +91,12 @@ impl People {
         for _ in 0..TRIES {
             let user_id = self.regulars[rng.random_range(0..self.regulars.len())];
             let sales = self.sales.entry(user_id).or_default();
-            let close = sales.iter().filter(|sale| sale.click.abs_diff(click) <= CLOSE_SLOTS);
-            let clash = sales.iter().any(|sale| sale.click == click || sale.report == report);
+            let close = sales
+                .iter()
+                .filter(|sale| sale.click.abs_diff(click) <= CLOSE_SLOTS);
+            let clash = sales
+                .iter()
+                .any(|sale| sale.click == click || sale.report == report);
             if close.count() < CLOSE_SALES_MAX && !clash {
                 sales.push(Planned { click, report });
                 return Some(user_id);

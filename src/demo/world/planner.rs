@@ -1,5 +1,7 @@
 //! Places clicks and reports on the calendar, and makes steps of them.
 
+mod sales;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rand::{RngExt, rngs::StdRng};
@@ -7,15 +9,16 @@ use schemas::{OfferId, Timestamp, UserId};
 
 use super::{
     Action, Click, ClickNumber, ClickRoute, OddSigns, Postback, PostbackNumber, Reference, Report,
-    Script, Status, Step,
-    calendar::{Calendar, DAY_MS, Slot},
-    coin::{Coin, Exact},
+    Script, Step,
+    calendar::{Calendar, Slot},
     faults::Fault,
     market,
     messages::{Form, Spelling},
     people::People,
-    seeds::{CommissionRule, PayoutMeaning, Seeds, User},
+    seeds::{Seeds, User},
 };
+
+pub use self::sales::Sale;
 
 /// More actions of one slot go into steps of their own, a second apart: a millisecond holds 4,096
 /// event ids, and the clock stands still within a step.
@@ -39,24 +42,6 @@ pub struct Planner {
     postbacks: Vec<(Slot, Postback)>,
     weights: Vec<u32>,
     names: u64,
-}
-
-/// A sale: a click, and what the network knows of it.
-#[derive(Debug, Clone)]
-pub struct Sale {
-    /// The click.
-    pub click: ClickNumber,
-    /// The slot of its first report.
-    pub slot: Slot,
-    /// What a report of it says, unless a story changes it.
-    pub report: Report,
-}
-
-impl Sale {
-    /// Its report with a status.
-    pub fn with(&self, status: Status) -> Report {
-        Report { status, ..self.report.clone() }
-    }
 }
 
 /// How far the script has come, to return to.
@@ -96,7 +81,10 @@ impl Planner {
 
     /// How far the script has come.
     pub fn mark(&self) -> Mark {
-        Mark { clicks: self.clicks.len(), postbacks: self.postbacks.len() }
+        Mark {
+            clicks: self.clicks.len(),
+            postbacks: self.postbacks.len(),
+        }
     }
 
     /// Takes everything after a mark back, but for the people, who only met nobody.
@@ -108,7 +96,10 @@ impl Planner {
     /// Indexes of the links of an offer.
     pub fn links_of(&self, offer_id: OfferId) -> Vec<usize> {
         let links = self.seeds.links.iter().enumerate();
-        links.filter(|(_, link)| link.offer_id == offer_id).map(|(index, _)| index).collect()
+        links
+            .filter(|(_, link)| link.offer_id == offer_id)
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// A link of an offer.
@@ -147,7 +138,12 @@ impl Planner {
 
     /// A person's contacts.
     pub fn user_mut(&mut self, user_id: UserId) -> &mut User {
-        let found = self.seeds.users.iter_mut().rev().find(|user| user.user_id == user_id);
+        let found = self
+            .seeds
+            .users
+            .iter_mut()
+            .rev()
+            .find(|user| user.user_id == user_id);
         found.expect("users are among the seeds")
     }
 
@@ -171,9 +167,16 @@ impl Planner {
                 edge_at: edge.then(|| self.calendar.at(slot).plus_millis(-late_ms)),
                 link,
                 user_id,
-                route: if smart { ClickRoute::SmartLink } else { ClickRoute::Endpoint },
+                route: if smart {
+                    ClickRoute::SmartLink
+                } else {
+                    ClickRoute::Endpoint
+                },
                 country: if foreign { "US" } else { "IN" },
-                odd: OddSigns { proxy: odd, ..OddSigns::default() },
+                odd: OddSigns {
+                    proxy: odd,
+                    ..OddSigns::default()
+                },
                 address: self.address(user_id),
             },
         ));
@@ -183,15 +186,12 @@ impl Planner {
     /// One address for each known shopper, out of the block for documentation; one of a test
     /// network's for each stranger.
     fn address(&self, user_id: Option<UserId>) -> IpAddr {
-        match user_id {
-            Some(user_id) => {
-                let person = user_id.uuid().as_u128() & u128::from(u64::MAX);
-                IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | person))
-            }
-            None => {
-                let stranger = u32::try_from(self.clicks.len() % 131_072).unwrap_or(0);
-                IpAddr::V4(Ipv4Addr::from_bits(0xC612_0000 | stranger))
-            }
+        if let Some(user_id) = user_id {
+            let person = user_id.uuid().as_u128() & u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | person))
+        } else {
+            let stranger = u32::try_from(self.clicks.len() % 131_072).unwrap_or(0);
+            IpAddr::V4(Ipv4Addr::from_bits(0xC612_0000 | stranger))
         }
     }
 
@@ -204,123 +204,10 @@ impl Planner {
     pub fn idle_click(&mut self) {
         let slot = self.between(0, Calendar::BEFORE_ANNIVERSARY - 1);
         let link = self.any_link();
-        let user_id = self.percent(50).then(|| self.people.passer_by(&mut self.rng));
+        let user_id = self
+            .percent(50)
+            .then(|| self.people.passer_by(&mut self.rng));
         self.click(slot, link, user_id);
-    }
-
-    /// A sale of a regular shopper, or of nobody known, through a link; its first report comes
-    /// `after` slots after its click.
-    pub fn sale_at(&mut self, slot: Slot, after: usize, link: usize) -> Sale {
-        let report_slot = slot + after;
-        let user_id = if self.percent(12) {
-            None
-        } else {
-            self.people.regular(slot, report_slot, &mut self.rng)
-        };
-        self.sale_of(slot, after, link, user_id)
-    }
-
-    /// A sale of a chosen shopper.
-    pub fn sale_of(
-        &mut self,
-        slot: Slot,
-        after: usize,
-        link: usize,
-        user_id: Option<UserId>,
-    ) -> Sale {
-        let click = self.click(slot, link, user_id);
-        let report = self.report(slot, slot + after, link);
-        Sale { click, slot: slot + after, report }
-    }
-
-    /// An ordinary sale in the first days, with at least `room` slots of traffic after its first
-    /// report.
-    pub fn sale(&mut self, room: usize) -> Sale {
-        let link = self.any_link();
-        self.sale_through(link, room)
-    }
-
-    /// The same through a chosen link.
-    pub fn sale_through(&mut self, link: usize, room: usize) -> Sale {
-        let after = self.between(1, 12);
-        let slot = self.between(0, Calendar::BEFORE_ANNIVERSARY - 1 - room - after);
-        self.sale_at(slot, after, link)
-    }
-
-    /// The first report of a sale, with everything that such reports usually carry.
-    fn report(&mut self, click_slot: Slot, slot: Slot, link: usize) -> Report {
-        let offer = self.seeds.offer_of(link);
-        let (offer_id, network_id) = (offer.offer_id, offer.network_id);
-        let terms = &offer.terms[0].value;
-        let (coin, commission) = (terms.coin, terms.commission);
-        let network = self.seeds.network(network_id);
-        let (default_coin, meaning) = (network.default_coin, network.payout);
-        let sale_amount = self.amount(coin);
-        let payout = match (commission, meaning) {
-            (CommissionRule::ReportedPayout, PayoutMeaning::Amount) => {
-                Some(self.part_of(sale_amount, coin))
-            }
-            (CommissionRule::ReportedPayout, PayoutMeaning::Percentage) => {
-                Some(Exact::from_micros(250_000 * self.rng.random_range(4..=60)))
-            }
-            (CommissionRule::OfSale(_), _) => None,
-        };
-        let own_time = self.percent(40);
-        let domestic = network_id == market::DOMESTIC;
-        Report {
-            network_id,
-            offer_id: self.percent(80).then_some(offer_id),
-            status: Status::Pending,
-            sale_amount: Some(sale_amount),
-            payout,
-            coin: (coin != default_coin || self.percent(60)).then_some(coin),
-            txn_id: Some(self.name("OD")),
-            goal_id: None,
-            conversion_id: self.percent(30).then(|| self.conversion_id()),
-            converted_at: own_time.then(|| self.time_between(click_slot, slot)),
-            country: self.percent(30).then_some(if domestic { "IN" } else { "US" }),
-        }
-    }
-
-    /// The network's own conversion id: 24 hexadecimal digits, the first of them a letter.
-    pub fn conversion_id(&mut self) -> String {
-        self.names += 1;
-        format!("{:08x}{:016x}", self.rng.random::<u32>() | 0xA000_0000, self.names)
-    }
-
-    /// A payout of one to four percent of a sale, to the minor unit.
-    pub fn part_of(&mut self, sale: Exact, coin: Coin) -> Exact {
-        let minor = sale.micros() / coin.micros_per_minor();
-        Exact::from_minor(minor * self.rng.random_range(10..=40) / 1_000, coin)
-    }
-
-    /// A sum between one minor unit and 99,999, small ones more often.
-    fn amount(&mut self, coin: Coin) -> Exact {
-        let most = 99_999 * coin.minor_per_unit();
-        let digits = self.rng.random_range(0..=most.ilog10());
-        let typical = self.percent(85);
-        let (least, most) = if typical {
-            // What a basket usually costs.
-            let (least, most) = match coin {
-                Coin::Inr => (150, 6_000),
-                Coin::Usd => (5, 250),
-                Coin::Jpy => (800, 40_000),
-                Coin::Kwd => (3, 120),
-            };
-            (least * coin.minor_per_unit(), most * coin.minor_per_unit())
-        } else {
-            (1, 10_i64.pow(digits + 1).min(most))
-        };
-        Exact::from_minor(self.rng.random_range(least..=most), coin)
-    }
-
-    /// An instant well between two slots.
-    fn time_between(&mut self, click_slot: Slot, slot: Slot) -> Timestamp {
-        let margin_ms = 60_000;
-        let earliest = self.calendar.at(click_slot).plus_millis(margin_ms);
-        let span_ms = self.calendar.at(slot).millis_since(earliest) - margin_ms;
-        // Most sales follow within a day of the click, however late they are reported.
-        earliest.plus_millis(self.rng.random_range(0..span_ms.clamp(1, DAY_MS)))
     }
 
     /// A report that names its click by the token.
@@ -350,7 +237,17 @@ impl Planner {
         };
         let at = self.calendar.at(slot);
         let phase = Calendar::phase(slot);
-        self.postbacks.push((slot, Postback { at, phase, reference, report, fault, spelling }));
+        self.postbacks.push((
+            slot,
+            Postback {
+                at,
+                phase,
+                reference,
+                report,
+                fault,
+                spelling,
+            },
+        ));
         self.postbacks.len() - 1
     }
 
@@ -358,13 +255,23 @@ impl Planner {
     pub fn again(&mut self, slot: Slot, postback: PostbackNumber) {
         let at = self.calendar.at(slot);
         let phase = Calendar::phase(slot);
-        let again = Postback { at, phase, ..self.postbacks[postback].1.clone() };
+        let again = Postback {
+            at,
+            phase,
+            ..self.postbacks[postback].1.clone()
+        };
         self.postbacks.push((slot, again));
     }
 
     /// The script.
     pub fn finish(self, seed: u64, started_at: Timestamp) -> Script {
-        let Self { calendar, seeds, clicks, postbacks, .. } = self;
+        let Self {
+            calendar,
+            seeds,
+            clicks,
+            postbacks,
+            ..
+        } = self;
         let mut by_slot: Vec<Vec<Action>> = calendar.slots().map(|_| Vec::new()).collect();
         for (number, (slot, _)) in clicks.iter().enumerate() {
             by_slot[*slot].push(Action::Click(number));
@@ -373,8 +280,10 @@ impl Planner {
             by_slot[*slot].push(Action::Postback(number));
         }
         let mut clicks: Vec<Click> = clicks.into_iter().map(|(_, click)| click).collect();
-        let mut postbacks: Vec<Postback> =
-            postbacks.into_iter().map(|(_, postback)| postback).collect();
+        let mut postbacks: Vec<Postback> = postbacks
+            .into_iter()
+            .map(|(_, postback)| postback)
+            .collect();
         let mut steps = Vec::new();
         for (slot, actions) in by_slot.iter().enumerate() {
             let mut at = calendar.at(slot);
@@ -386,10 +295,22 @@ impl Planner {
                     }
                 }
                 let phase = Calendar::phase(slot);
-                steps.push(Step { at, phase, actions: actions.to_vec() });
+                steps.push(Step {
+                    at,
+                    phase,
+                    actions: actions.to_vec(),
+                });
                 at = at.plus_millis(STEP_SPLIT_MS);
             }
         }
-        Script { seed, started_at, seeds, clicks, postbacks, steps, runs: calendar.runs() }
+        Script {
+            seed,
+            started_at,
+            seeds,
+            clicks,
+            postbacks,
+            steps,
+            runs: calendar.runs(),
+        }
     }
 }

@@ -209,6 +209,9 @@ pub struct User {
 
 impl Seeds {
     /// The offer of a link.
+    ///
+    /// # Panics
+    /// When the link or its offer isn't among the seeds: a defect of the script.
     pub fn offer_of(&self, link: usize) -> &Offer {
         let offer_id = self.links[link].offer_id;
         let found = self.offers.iter().find(|offer| offer.offer_id == offer_id);
@@ -216,9 +219,15 @@ impl Seeds {
     }
 
     /// The campaign of a link.
+    ///
+    /// # Panics
+    /// When the link or its campaign isn't among the seeds: a defect of the script.
     pub fn campaign_of(&self, link: usize) -> &Campaign {
         let campaign_id = self.links[link].campaign_id;
-        let found = self.campaigns.iter().find(|campaign| campaign.campaign_id == campaign_id);
+        let found = self
+            .campaigns
+            .iter()
+            .find(|campaign| campaign.campaign_id == campaign_id);
         found.expect("every link names a campaign of the seeds")
     }
 
@@ -228,14 +237,26 @@ impl Seeds {
     }
 
     /// A tenant by its id.
+    ///
+    /// # Panics
+    /// When there is none: a defect of the script.
     pub fn tenant(&self, tenant_id: TenantId) -> &Tenant {
-        let found = self.tenants.iter().find(|tenant| tenant.tenant_id == tenant_id);
+        let found = self
+            .tenants
+            .iter()
+            .find(|tenant| tenant.tenant_id == tenant_id);
         found.expect("every tenant id of the script is among the seeds")
     }
 
     /// A network instance by its id.
+    ///
+    /// # Panics
+    /// When there is none: a defect of the script.
     pub fn network(&self, network_id: NetworkId) -> &Network {
-        let found = self.networks.iter().find(|network| network.network_id == network_id);
+        let found = self
+            .networks
+            .iter()
+            .find(|network| network.network_id == network_id);
         found.expect("every network id of the script is among the seeds")
     }
 }

@@ -17,14 +17,24 @@ fn one_seed_is_one_script() {
 #[test]
 fn every_defect_and_every_way_to_name_a_click_is_told() {
     let script = script(1, 2_000);
-    let faults: HashSet<Fault> = script.postbacks.iter().filter_map(|post| post.fault).collect();
+    let faults: HashSet<Fault> = script
+        .postbacks
+        .iter()
+        .filter_map(|post| post.fault)
+        .collect();
     assert_eq!(faults.len(), Fault::ALL.len());
     let has = |wanted: fn(&Reference) -> bool| {
-        script.postbacks.iter().any(|postback| wanted(&postback.reference))
+        script
+            .postbacks
+            .iter()
+            .any(|postback| wanted(&postback.reference))
     };
     assert!(has(|reference| matches!(reference, Reference::Number(_))));
     assert!(has(|reference| matches!(reference, Reference::Forged(_))));
-    assert!(has(|reference| matches!(reference, Reference::UnknownKey(_))));
+    assert!(has(|reference| matches!(
+        reference,
+        Reference::UnknownKey(_)
+    )));
     assert!(has(|reference| matches!(reference, Reference::Foreign(_))));
 }
 

@@ -75,7 +75,11 @@ pub fn cancelled_after_approval(planner: &mut Planner) {
 /// The basket changes before or after approval, up or down.
 pub fn amended(planner: &mut Planner) {
     let mut sale = sizeable(planner, 40);
-    let before = if planner.percent(50) { Status::Pending } else { Status::Approved };
+    let before = if planner.percent(50) {
+        Status::Pending
+    } else {
+        Status::Approved
+    };
     planner.send(sale.slot, sale.click, sale.with(before));
     let units = i64::try_from(planner.between(100, 399)).unwrap_or(100);
     let up = planner.percent(50);
@@ -131,6 +135,9 @@ pub fn amended_by_a_pending_report(planner: &mut Planner) {
     planner.send(sale.slot, sale.click, sale.with(Status::Approved));
     amend(&mut sale, 333);
     let later = sale.slot + planner.between(1, 20);
-    let report = Report { country: None, ..sale.with(Status::Pending) };
+    let report = Report {
+        country: None,
+        ..sale.with(Status::Pending)
+    };
     planner.send(later, sale.click, report);
 }

@@ -13,12 +13,20 @@ use crate::demo::world::{
 pub fn self_purchase(planner: &mut Planner) {
     let link = planner.any_link();
     let tenant_id = planner.seeds.tenant_of(link).tenant_id;
-    let members = planner.seeds.members.iter().filter(|member| member.tenant_id == tenant_id);
+    let members = planner
+        .seeds
+        .members
+        .iter()
+        .filter(|member| member.tenant_id == tenant_id);
     let members: Vec<_> = members.map(|member| member.user_id).collect();
     let member = members[planner.between(0, members.len() - 1)];
     let contacts = planner.user_mut(member).clone();
     let disguise = planner.between(0, 2);
-    let shopper = if disguise == 0 { member } else { planner.newcomer() };
+    let shopper = if disguise == 0 {
+        member
+    } else {
+        planner.newcomer()
+    };
     if disguise == 1 {
         let (country, number) = contacts.phone.split_at(3);
         planner.user_mut(shopper).phone = format!("{country} {number}");
@@ -58,7 +66,11 @@ pub fn order_claimed_twice(planner: &mut Planner) {
     planner.send(first.slot, first.click, first.with(Status::Approved));
     let second = claimant(planner, &first, first.slot, first.slot + 7);
     planner.send(second.slot, second.click, second.with(Status::Pending));
-    planner.send(second.slot + 20, second.click, second.with(Status::Approved));
+    planner.send(
+        second.slot + 20,
+        second.click,
+        second.with(Status::Approved),
+    );
 }
 
 /// Within thirty days of the owner a duplicate, after that a new order, which others duplicate.
@@ -118,7 +130,11 @@ pub fn numbers_that_come_again(planner: &mut Planner) {
 
 /// Three points or more: a person looks.
 pub fn everything_speaks_against_it(planner: &mut Planner) {
-    let odd = OddSigns { bot: true, data_centre: true, proxy: false };
+    let odd = OddSigns {
+        bot: true,
+        data_centre: true,
+        proxy: false,
+    };
     match planner.between(0, 2) {
         0 => suspicious(planner, odd, true, false),
         1 => suspicious(planner, OddSigns { proxy: true, ..odd }, false, false),
@@ -131,7 +147,16 @@ pub fn something_speaks_against_it(planner: &mut Planner) {
     let none = OddSigns::default();
     match planner.between(0, 2) {
         0 => suspicious(planner, OddSigns { bot: true, ..none }, true, false),
-        1 => suspicious(planner, OddSigns { data_centre: true, proxy: true, ..none }, false, false),
+        1 => suspicious(
+            planner,
+            OddSigns {
+                data_centre: true,
+                proxy: true,
+                ..none
+            },
+            false,
+            false,
+        ),
         _ => suspicious(planner, none, true, true),
     }
 }
@@ -152,7 +177,11 @@ fn suspicious(planner: &mut Planner, odd: OddSigns, abroad: bool, unusual: bool)
 
 /// Sold four seconds after the click, by the network's own clock.
 pub fn too_soon(planner: &mut Planner) {
-    let odd = OddSigns { bot: true, data_centre: true, proxy: false };
+    let odd = OddSigns {
+        bot: true,
+        data_centre: true,
+        proxy: false,
+    };
     for (odd, after_ms) in [(odd, 4_999), (odd, 5_000)] {
         let link = planner.link_of(market::FASHION);
         let sale = planner.sale_through(link, 0);

@@ -96,7 +96,10 @@ pub fn reported_late(planner: &mut Planner) {
     let slot = planner.between(0, 80);
     let first_report = late(planner);
     let sale = planner.sale_at(slot, first_report - slot, link);
-    let report = Report { converted_at: None, ..sale.with(Status::Approved) };
+    let report = Report {
+        converted_at: None,
+        ..sale.with(Status::Approved)
+    };
     planner.send(first_report, sale.click, report);
 }
 

@@ -89,7 +89,9 @@ const REPERTOIRE: [(u32, Story); 51] = [
 /// Tells stories until the script has exactly `postbacks` postbacks. One that would be too long
 /// for what is left isn't told.
 pub fn tell(planner: &mut Planner, postbacks: usize) {
-    let once = SHOWCASE.iter().chain(REPERTOIRE.iter().map(|(_, story)| story));
+    let once = SHOWCASE
+        .iter()
+        .chain(REPERTOIRE.iter().map(|(_, story)| story));
     for story in once {
         attempt(planner, *story, postbacks);
     }

@@ -10,8 +10,11 @@ use crate::demo::world::{
 use super::changes::amend;
 
 /// A report that says nothing about which sale it is.
-fn unnamed(report: Report) -> Report {
-    Report { txn_id: None, goal_id: None, conversion_id: None, ..report }
+fn unnamed(mut report: Report) -> Report {
+    report.txn_id = None;
+    report.goal_id = None;
+    report.conversion_id = None;
+    report
 }
 
 /// Two orders: two claims.
@@ -21,8 +24,11 @@ pub fn two_orders_of_one_click(planner: &mut Planner) {
     let mut second = sale.clone();
     amend(&mut second, 640);
     second.report.txn_id = Some(planner.name("OD"));
-    second.report.conversion_id =
-        sale.report.conversion_id.as_ref().map(|_| planner.conversion_id());
+    second.report.conversion_id = sale
+        .report
+        .conversion_id
+        .as_ref()
+        .map(|_| planner.conversion_id());
     let later = sale.slot + planner.between(1, 10);
     planner.send(later, sale.click, second.with(Status::Pending));
     let approval = later + planner.between(1, 20);
@@ -52,7 +58,10 @@ pub fn by_conversion_id_alone(planner: &mut Planner) {
     let mut sale = planner.sale(30);
     sale.report.conversion_id = Some(planner.conversion_id());
     planner.send(sale.slot, sale.click, sale.with(Status::Pending));
-    let report = Report { txn_id: None, ..sale.with(Status::Approved) };
+    let report = Report {
+        txn_id: None,
+        ..sale.with(Status::Approved)
+    };
     let later = sale.slot + planner.between(1, 30);
     planner.send(later, sale.click, report);
 }

@@ -1,9 +1,6 @@
 //! Ordinary sales: nine of ten.
 
-use crate::demo::world::{
-    Report, Status, coin::Exact, market,
-    planner::Planner,
-};
+use crate::demo::world::{Report, Status, coin::Exact, market, planner::Planner};
 
 /// ₹1,999.00 at 8 %, of which the shopper gets 60 %: 95.95 and 63.97.
 pub fn the_example_of_the_design(planner: &mut Planner) {
@@ -23,7 +20,10 @@ pub fn smallest_largest_and_finest(planner: &mut Planner) {
         planner.send(
             sale.slot,
             sale.click,
-            Report { sale_amount, ..sale.with(Status::Approved) },
+            Report {
+                sale_amount,
+                ..sale.with(Status::Approved)
+            },
         );
     }
     for (offer, micros) in [
@@ -39,7 +39,10 @@ pub fn smallest_largest_and_finest(planner: &mut Planner) {
         planner.send(
             sale.slot,
             sale.click,
-            Report { sale_amount, ..sale.with(Status::Approved) },
+            Report {
+                sale_amount,
+                ..sale.with(Status::Approved)
+            },
         );
     }
 }

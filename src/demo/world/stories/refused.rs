@@ -26,11 +26,20 @@ pub fn every_defect(planner: &mut Planner) {
 }
 
 fn report_with(planner: &mut Planner, fault: Fault) {
-    let offer = if fault == Fault::SecurityTokenWrong { market::APPS } else { market::FASHION };
+    let offer = if fault == Fault::SecurityTokenWrong {
+        market::APPS
+    } else {
+        market::FASHION
+    };
     let link = planner.link_of(offer);
     let sale = planner.sale_through(link, 0);
     let reference = Reference::Token(sale.click);
-    planner.post(sale.slot, reference, sale.with(Status::Approved), Some(fault));
+    planner.post(
+        sale.slot,
+        reference,
+        sale.with(Status::Approved),
+        Some(fault),
+    );
 }
 
 /// A click that we never had, or that we never gave.
@@ -60,7 +69,10 @@ pub fn after_the_window(planner: &mut Planner) {
     let after = planner.between(60, 75);
     let sale = planner.sale_at(slot, after, link);
     let converted_at = Some(planner.calendar.at(sale.slot).plus_millis(-60_000));
-    let report = Report { converted_at, ..sale.with(Status::Approved) };
+    let report = Report {
+        converted_at,
+        ..sale.with(Status::Approved)
+    };
     planner.send(sale.slot, sale.click, report);
 }
 
@@ -69,7 +81,10 @@ pub fn receipt_after_the_window(planner: &mut Planner) {
     let link = planner.link_of(market::APPS);
     let slot = planner.between(0, 40);
     let sale = planner.sale_at(slot, Calendar::LATE + 3 - slot, link);
-    let report = Report { converted_at: None, ..sale.with(Status::Approved) };
+    let report = Report {
+        converted_at: None,
+        ..sale.with(Status::Approved)
+    };
     planner.send(sale.slot, sale.click, report);
 }
 
@@ -84,7 +99,10 @@ pub fn edge_of_the_window(planner: &mut Planner) {
         click.route = ClickRoute::Endpoint;
         click.edge_at = Some(clicked_at);
         let converted_at = Some(clicked_at.plus_millis(7 * DAY_MS + past_ms));
-        let report = Report { converted_at, ..sale.with(Status::Approved) };
+        let report = Report {
+            converted_at,
+            ..sale.with(Status::Approved)
+        };
         planner.send(sale.slot, sale.click, report);
     }
 }
@@ -93,7 +111,10 @@ pub fn edge_of_the_window(planner: &mut Planner) {
 pub fn other_currency(planner: &mut Planner) {
     let link = planner.link_of(market::FASHION);
     let sale = planner.sale_through(link, 0);
-    let report = Report { coin: Some(Coin::Usd), ..sale.with(Status::Approved) };
+    let report = Report {
+        coin: Some(Coin::Usd),
+        ..sale.with(Status::Approved)
+    };
     planner.send(sale.slot, sale.click, report);
 }
 
@@ -113,7 +134,10 @@ pub fn above_the_cap(planner: &mut Planner) {
 pub fn another_offer(planner: &mut Planner) {
     let link = planner.link_of(market::FASHION);
     let sale = planner.sale_through(link, 0);
-    let report = Report { offer_id: Some(market::TRAVEL), ..sale.with(Status::Approved) };
+    let report = Report {
+        offer_id: Some(market::TRAVEL),
+        ..sale.with(Status::Approved)
+    };
     planner.send(sale.slot, sale.click, report);
 }
 
@@ -121,7 +145,10 @@ pub fn another_offer(planner: &mut Planner) {
 pub fn without_an_amount(planner: &mut Planner) {
     let link = planner.link_of(market::ELECTRONICS);
     let sale = planner.sale_through(link, 20);
-    let report = Report { sale_amount: None, ..sale.with(Status::Approved) };
+    let report = Report {
+        sale_amount: None,
+        ..sale.with(Status::Approved)
+    };
     planner.send(sale.slot, sale.click, report);
     if planner.percent(50) {
         let later = sale.slot + planner.between(1, 20);

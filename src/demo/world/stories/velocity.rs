@@ -93,7 +93,10 @@ pub fn burst_with_a_duplicate(planner: &mut Planner) {
     let (link, shopper) = link_and_shopper(planner, market::FASHION);
     let start = planner.between(2, 130);
     let owner = planner.sale_at(start - 2, 1, link);
-    let owned = Report { converted_at: None, ..owner.with(Status::Approved) };
+    let owned = Report {
+        converted_at: None,
+        ..owner.with(Status::Approved)
+    };
     planner.send(owner.slot, owner.click, owned);
     for number in 0..5 {
         let mut sale = sale(planner, start + number, 3, link, shopper);

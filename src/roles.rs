@@ -1,0 +1,238 @@
+//! The roles, all in one process: what `up` and the demo run over a [`Platform`].
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use ingest::{Ingest, ServerLimits};
+use processors::stage::{Stage, StageMetrics, StageSettings};
+use prometheus::Registry;
+use schemas::{event_id::EventIds, reference::ReferenceData};
+use sinks::{
+    analytics::{AnalyticsMetrics, AnalyticsSettings, AnalyticsSink},
+    ledger::{
+        LatencyObserver, LedgerMetrics, LedgerSettings, LedgerSink, OutboxRelay,
+        clicks::StoredClicks, instances::InstanceLease, reference,
+    },
+    payouts::{Dispatcher, PayoutsConfig, sms::SmsGateway},
+};
+use tokio::{
+    net::TcpListener,
+    sync::Notify,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::platform::Platform;
+
+/// How the roles are to run.
+pub struct RoleOptions {
+    /// Where HTTP is served; bound by the caller, so that a busy port is found first.
+    pub listener: TcpListener,
+    /// How ingest is set up.
+    pub ingest: ingest::Settings,
+    /// How gift cards are made, and how their codes are sent; without it payouts stay queued.
+    pub payouts: Option<(PayoutsConfig, Arc<dyn SmsGateway>)>,
+    /// Told of each report's latency.
+    pub latency: Option<LatencyObserver>,
+}
+
+/// What the roles share.
+struct Shared<'a> {
+    platform: &'a Platform,
+    registry: Registry,
+    reference: Arc<ArcSwap<ReferenceData>>,
+    written: Arc<Notify>,
+    shutdown: CancellationToken,
+}
+
+/// The running roles.
+pub struct Roles {
+    /// Where HTTP is served.
+    pub address: SocketAddr,
+    /// The newest snapshot of the reference data.
+    pub reference: Arc<ArcSwap<ReferenceData>>,
+    shutdown: CancellationToken,
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+}
+
+impl Roles {
+    /// Starts every role.
+    ///
+    /// # Errors
+    /// When a role can't be set up. Failures later on are told by [`Roles::failed`].
+    pub async fn start(platform: &Platform, options: RoleOptions) -> anyhow::Result<Self> {
+        let reference = reference::load(&platform.writer).await?;
+        let shared = Shared {
+            platform,
+            registry: Registry::new(),
+            reference: Arc::new(ArcSwap::from_pointee(reference)),
+            written: Arc::new(Notify::new()),
+            shutdown: CancellationToken::new(),
+        };
+        let mut roles = Self {
+            address: options.listener.local_addr()?,
+            reference: Arc::clone(&shared.reference),
+            shutdown: shared.shutdown.clone(),
+            tasks: JoinSet::new(),
+        };
+        roles.start_sinks(&shared, options.latency)?;
+        roles.start_stage(&shared)?;
+        if let Some((config, sms)) = options.payouts {
+            roles.start_dispatcher(&shared, config, sms)?;
+        }
+        roles.start_http(&shared, options.listener, options.ingest).await?;
+        Ok(roles)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        role: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.tasks.spawn(async move { (name, role.await) });
+    }
+
+    fn start_sinks(
+        &mut self,
+        shared: &Shared<'_>,
+        latency: Option<LatencyObserver>,
+    ) -> anyhow::Result<()> {
+        let Platform { log, clock, writer, clickhouse, .. } = shared.platform;
+        let ledger = LedgerSink {
+            pool: writer.clone(),
+            log: Arc::clone(log),
+            clock: Arc::clone(clock),
+            written: Arc::clone(&shared.written),
+            metrics: LedgerMetrics::register(&shared.registry)?,
+            settings: LedgerSettings::default(),
+            latency,
+        };
+        let shutdown = shared.shutdown.clone();
+        self.spawn("ledger", async move { Ok(ledger.run(shutdown).await?) });
+
+        let relay = OutboxRelay::new(writer.clone(), Arc::clone(log), Arc::clone(&shared.written));
+        let shutdown = shared.shutdown.clone();
+        self.spawn("outbox", async move {
+            relay.run(shutdown).await;
+            Ok(())
+        });
+
+        let snapshot = Arc::clone(&shared.reference);
+        let refresh = reference::refresh(writer.clone(), snapshot, shared.shutdown.clone());
+        self.spawn("reference", async move {
+            refresh.await;
+            Ok(())
+        });
+
+        if let Some(client) = clickhouse.client() {
+            let analytics = AnalyticsSink::new(
+                Arc::clone(log),
+                Arc::clone(clock),
+                client,
+                writer.clone(),
+                AnalyticsMetrics::register(&shared.registry)?,
+                AnalyticsSettings::default(),
+            );
+            let shutdown = shared.shutdown.clone();
+            self.spawn("analytics", async move { Ok(analytics.run(shutdown).await?) });
+        }
+        Ok(())
+    }
+
+    fn start_stage(&mut self, shared: &Shared<'_>) -> anyhow::Result<()> {
+        let Platform { log, clock, writer, secrets, .. } = shared.platform;
+        let stage = Stage {
+            log: Arc::clone(log),
+            clicks: Arc::new(StoredClicks::new(writer.clone())),
+            reference: Arc::clone(&shared.reference),
+            token_keys: secrets.token_keys()?,
+            clock: Arc::clone(clock),
+            metrics: StageMetrics::register(&shared.registry)?,
+            settings: StageSettings::default(),
+        };
+        let shutdown = shared.shutdown.clone();
+        self.spawn("processors", async move { Ok(stage.run(shutdown).await?) });
+        Ok(())
+    }
+
+    fn start_dispatcher(
+        &mut self,
+        shared: &Shared<'_>,
+        config: PayoutsConfig,
+        sms: Arc<dyn SmsGateway>,
+    ) -> anyhow::Result<()> {
+        let Platform { log, clock, writer, .. } = shared.platform;
+        let dispatcher = Dispatcher::new(
+            writer.clone(),
+            Arc::clone(log),
+            sms,
+            Arc::clone(clock),
+            &shared.registry,
+            config,
+        )?;
+        let shutdown = shared.shutdown.clone();
+        self.spawn("payouts", async move { Ok(dispatcher.run(shutdown).await?) });
+        Ok(())
+    }
+
+    async fn start_http(
+        &mut self,
+        shared: &Shared<'_>,
+        listener: TcpListener,
+        settings: ingest::Settings,
+    ) -> anyhow::Result<()> {
+        let Platform { log, clock, writer, secrets, .. } = shared.platform;
+        let lease = InstanceLease::take(writer.clone()).await?;
+        let event_ids = Arc::new(Mutex::new(EventIds::new(lease.instance())?));
+        let shutdown = shared.shutdown.clone();
+        self.spawn("instance", async move { Ok(lease.hold(shutdown).await?) });
+
+        let dependencies = ingest::Dependencies {
+            log: Arc::clone(log),
+            clock: Arc::clone(clock),
+            reference: Arc::clone(&shared.reference),
+            token_keys: secrets.token_keys()?,
+            contact_key: secrets.contact_key(),
+            event_ids,
+        };
+        let ingest = Ingest::new(dependencies, settings, &shared.registry)?;
+        let router = ingest::router(ingest);
+        let shutdown = shared.shutdown.clone();
+        self.spawn("http", async move {
+            ingest::serve(listener, router, ServerLimits::default(), shutdown.cancelled()).await;
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// Waits until a role ends by itself, which none should, and says which and why.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok((name, Ok(())))) => anyhow::anyhow!("the role {name} ended by itself"),
+            Some(Ok((name, Err(error)))) => error.context(format!("the role {name} failed")),
+            Some(Err(error)) => anyhow::Error::from(error).context("a role panicked"),
+            None => anyhow::anyhow!("no role is running"),
+        }
+    }
+
+    /// Ends every role: requests under way are answered, batches under way are finished or left
+    /// to the next start.
+    ///
+    /// # Errors
+    /// The first failure of a role on its way out.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        self.shutdown.cancel();
+        let mut outcome = Ok(());
+        while let Some(ended) = self.tasks.join_next().await {
+            let ended = ended.context("a role panicked").and_then(|(name, result)| {
+                result.with_context(|| format!("the role {name} failed on its way out"))
+            });
+            outcome = outcome.and(ended);
+        }
+        outcome
+    }
+}
