@@ -14,7 +14,7 @@ use schemas::{event_id::EventIds, reference::ReferenceData};
 use sinks::{
     analytics::{AnalyticsMetrics, AnalyticsSettings, AnalyticsSink},
     ledger::{
-        LatencyObserver, LedgerMetrics, LedgerSettings, LedgerSink, OutboxRelay,
+        CommitObserver, LedgerMetrics, LedgerSettings, LedgerSink, OutboxRelay,
         clicks::StoredClicks, instances::InstanceLease, reference,
     },
     payouts::{Dispatcher, PayoutsConfig, sms::SmsGateway},
@@ -36,8 +36,8 @@ pub struct RoleOptions {
     pub ingest: ingest::Settings,
     /// How gift cards are made, and how their codes are sent; without it payouts stay queued.
     pub payouts: Option<(PayoutsConfig, Arc<dyn SmsGateway>)>,
-    /// Told of each report's latency.
-    pub latency: Option<LatencyObserver>,
+    /// Told of each report that the ledger committed.
+    pub committed: Option<CommitObserver>,
 }
 
 /// What the roles share.
@@ -79,7 +79,7 @@ impl Roles {
             shutdown: shared.shutdown.clone(),
             tasks: JoinSet::new(),
         };
-        roles.start_sinks(&shared, options.latency)?;
+        roles.start_sinks(&shared, options.committed)?;
         roles.start_stage(&shared)?;
         if let Some((config, sms)) = options.payouts {
             roles.start_dispatcher(&shared, config, sms)?;
@@ -99,7 +99,7 @@ impl Roles {
     fn start_sinks(
         &mut self,
         shared: &Shared<'_>,
-        latency: Option<LatencyObserver>,
+        committed: Option<CommitObserver>,
     ) -> anyhow::Result<()> {
         let Platform { log, clock, writer, clickhouse, .. } = shared.platform;
         let ledger = LedgerSink {
@@ -109,7 +109,7 @@ impl Roles {
             written: Arc::clone(&shared.written),
             metrics: LedgerMetrics::register(&shared.registry)?,
             settings: LedgerSettings::default(),
-            latency,
+            committed,
         };
         let shutdown = shared.shutdown.clone();
         self.spawn("ledger", async move { Ok(ledger.run(shutdown).await?) });

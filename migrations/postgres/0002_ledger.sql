@@ -374,7 +374,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     order_claims, ledger, commands, payouts, payout_items, payout_steps, outbox
     TO hissaback_writer;
 GRANT SELECT, INSERT ON postings, audit_log TO hissaback_writer;
-GRANT USAGE ON SEQUENCE posting_transactions TO hissaback_writer;
+GRANT USAGE ON SEQUENCE posting_transactions, outbox_sequence_seq TO hissaback_writer;
 GRANT SELECT ON
     ledger_epoch, consumer_positions, positions_applied, positions_applied_beyond, clicks,
     conversions, unmatched_conversions, orders, order_claims, ledger, postings, commands, payouts,

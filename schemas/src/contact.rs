@@ -39,10 +39,8 @@ impl ContactKey {
         mac.update(b":");
         mac.update(text.as_bytes());
         let digest = mac.finalize().into_bytes();
-        digest[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let head = <[u8; 16]>::try_from(&digest[..16]).expect("SHA-256 has 32 bytes");
+        format!("{:032x}", u128::from_be_bytes(head))
     }
 }
 

@@ -16,8 +16,8 @@ fn amount(text: &str) -> Amount {
     text.parse().expect("an amount")
 }
 
-fn country(code: &str) -> Option<Country> {
-    Some(code.parse().expect("a country"))
+fn country(code: &str) -> Country {
+    code.parse().expect("a country")
 }
 
 fn click_facts() -> ClickFacts {
@@ -29,7 +29,7 @@ fn click_facts() -> ClickFacts {
         link_id: LinkId::new(Uuid::from_u128(3)),
         offer_id: OfferId::new(5_509),
         user_id: Some(UserId::new(Uuid::from_u128(4))),
-        country: country("IN"),
+        country: Some(country("IN")),
         signals: ClickSignals::BOT.with(ClickSignals::PROXY),
     }
 }
@@ -54,7 +54,7 @@ fn reported() -> Reported {
         payout: Some(amount("-0.000001")),
         currency: Some(Currency::INR),
         converted_at: Some(Timestamp::from_millis(1_790_000_100_000)),
-        country: country("IN"),
+        country: Some(country("IN")),
     }
 }
 

@@ -55,7 +55,7 @@ pub async fn run(arguments: UpArguments) -> anyhow::Result<()> {
         listener,
         ingest: configuration.http.ingest_settings()?,
         payouts,
-        latency: None,
+        committed: None,
     };
     let mut roles = Roles::start(&platform, options).await?;
     eprintln!("hissaback is up on http://{} with data in {}", roles.address, data_dir.display());
@@ -78,7 +78,11 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-async fn signalled() -> anyhow::Result<()> {
+/// Waits for SIGTERM or SIGINT.
+///
+/// # Errors
+/// When signals can't be listened to.
+pub async fn signalled() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {

@@ -14,7 +14,8 @@ use processors::rules::{
     attribution::{LookedUp, click_to_look_up},
     decide::decide,
     history::Report,
-    lifecycle::{ClaimState, Fate},
+    fold::Fate,
+    lifecycle::ClaimState,
     payouts::{ClaimBalance, Limits as CardLimits, allocate},
     settlement::{Neighbourhood, Scope, settle},
 };

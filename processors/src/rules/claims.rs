@@ -8,8 +8,8 @@
 use schemas::{EventId, Timestamp};
 
 use super::{
+    fold,
     history::{Rank, Report},
-    lifecycle,
 };
 
 /// One sale of one click: its reports, lowest rank first. Never empty.
@@ -193,7 +193,7 @@ fn place(name: Name<'_>, report: &Report, stronger: &[Claim<'_>]) -> Placement {
         [(first_at, first), (second_at, _), ..] => {
             let claim = &stronger[*first];
             let with_report = claim.reports.iter().copied().chain([report]);
-            let closed = lifecycle::payable_at(with_report) <= *second_at;
+            let closed = fold::payable_at(with_report) <= *second_at;
             if first_at < second_at && closed {
                 Placement::Joins(*first)
             } else {

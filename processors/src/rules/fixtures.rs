@@ -138,10 +138,6 @@ impl ReportBuilder {
         self.with(|report| report.fields.sale_amount = Some(amount))
     }
 
-    pub fn on(self, click: ClickFacts) -> Self {
-        self.with(|report| report.matched.click = click)
-    }
-
     pub fn csv(self, as_of: Timestamp) -> Self {
         self.with(|report| {
             report.source = ReportSource::Csv;

@@ -21,6 +21,7 @@ use schemas::{
 
 use super::{
     claims::{self, Claim},
+    fold,
     history::{OrderKey, Report},
     lifecycle::{self, ClaimState, Neighbours, OperatorDecisions, OrderStanding},
     orders::{self, Claimant},
@@ -135,6 +136,9 @@ fn operator_decisions(claim: &Claim<'_>, commands: &[Command]) -> OperatorDecisi
 /// An order with its goal: what is owned.
 type Order = (OrderKey, Option<String>);
 
+/// The standing of each claimant of an order, by name.
+type Standings = BTreeMap<EventId, OrderStanding>;
+
 /// Look-ups over a neighbourhood, as it stood at any instant.
 struct Fold<'a> {
     neighbourhood: &'a Neighbourhood,
@@ -142,7 +146,7 @@ struct Fold<'a> {
     clicks_by_user: BTreeMap<UserId, BTreeSet<ClickId>>,
     /// Just after the last record: every later instant looks the same.
     end: Timestamp,
-    standings: RefCell<BTreeMap<(Order, Timestamp), Rc<BTreeMap<EventId, OrderStanding>>>>,
+    standings: RefCell<BTreeMap<(Order, Timestamp), Rc<Standings>>>,
 }
 
 impl<'a> Fold<'a> {
@@ -185,7 +189,7 @@ impl<'a> Fold<'a> {
     /// When a claim closes to other claims' records: at `payable_at`, but not before it is there.
     /// Instants after the last record are one.
     fn closed_at(&self, claim: &Claim<'_>) -> Timestamp {
-        let payable_at = lifecycle::payable_at(claim.reports().iter().copied());
+        let payable_at = fold::payable_at(claim.reports().iter().copied());
         payable_at
             .max(claim.first_appended_at().plus_millis(1))
             .min(self.end)
@@ -253,7 +257,7 @@ impl<'a> Fold<'a> {
     }
 
     /// The standings on an order as of `at`: closed claims keep the one that they closed with.
-    fn standings(&self, order: &Order, at: Timestamp) -> Rc<BTreeMap<EventId, OrderStanding>> {
+    fn standings(&self, order: &Order, at: Timestamp) -> Rc<Standings> {
         let key = (order.clone(), at);
         if let Some(known) = self.standings.borrow().get(&key) {
             return Rc::clone(known);

@@ -41,7 +41,8 @@ pub(super) async fn apply(
     positions::advance(connection, expected, &batch.next_offsets).await?;
     keep_clicks(connection, batch).await?;
     let mut names = keep_commands(connection, &batch.commands).await?;
-    let touched = payouts::keep(connection, &batch.payouts, &batch.steps).await?;
+    let given_up = given_up(&batch.commands);
+    let touched = payouts::keep(connection, &batch.payouts, &batch.steps, &given_up).await?;
     names.extend(&touched.names);
 
     let fresh = fresh_decisions(connection, &batch.decisions).await?;
@@ -54,7 +55,7 @@ pub(super) async fn apply(
         .filter_map(|decided| Report::from_decision(&decided.decision))
         .collect();
     let changed = changed_clicks(connection, &reports, &parked_heals, &names).await?;
-    if !changed.is_empty() || !touched.payouts.is_empty() {
+    if !changed.is_empty() || !touched.payees.is_empty() {
         let work = Work {
             fresh: &fresh,
             reports: &reports,
@@ -118,12 +119,27 @@ fn subject(body: &CommandBody) -> Option<EventId> {
     match body {
         CommandBody::ReviewClaim(review) => Some(review.event_id),
         CommandBody::Correct(correct) => Some(correct.event_id),
-        // The healing worker, the dispatcher and the channel read these from the log themselves.
+        // The healing worker and the dispatcher read theirs from the log themselves.
         CommandBody::MatchByHand(_)
         | CommandBody::ReleasePayout(_)
         | CommandBody::CancelPayout(_)
         | CommandBody::ChannelSwitch(_) => None,
     }
+}
+
+/// Payouts that operators give up.
+fn given_up(commands: &[(Position, Command, bytes::Bytes)]) -> Vec<Uuid> {
+    commands
+        .iter()
+        .filter_map(|(_, command, _)| match &command.body {
+            CommandBody::CancelPayout(cancel) => Some(cancel.payout_id.uuid()),
+            CommandBody::ReviewClaim(_)
+            | CommandBody::Correct(_)
+            | CommandBody::MatchByHand(_)
+            | CommandBody::ReleasePayout(_)
+            | CommandBody::ChannelSwitch(_) => None,
+        })
+        .collect()
 }
 
 /// Decisions whose position wasn't applied yet; the first one for a position counts.
@@ -258,6 +274,7 @@ async fn fold_changed(
     locks::click_partitions(connection, changed.keys().copied()).await?;
     let mut history = history::load(connection, changed, reports, &touched.payees).await?;
     payouts::apply(connection, &touched.payouts).await?;
+    applied.payouts_cancelled += payouts::cancel_queued(connection, &touched.given_up, now).await?;
     history.load_commands_and_payments(connection).await?;
 
     let states = settle(&history.neighbourhood, &history.scope);
@@ -284,7 +301,7 @@ async fn fold_changed(
     write::write(connection, &changes).await?;
     applied.claims_changed = changes.rows.len();
     if !poorer.is_empty() {
-        applied.payouts_cancelled = payouts::cancel_unfounded(connection, &poorer, now).await?;
+        applied.payouts_cancelled += payouts::cancel_unfounded(connection, &poorer, now).await?;
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use processors::rules::{
-    lifecycle::{ClaimState, Fate},
+    fold::Fate,
+    lifecycle::ClaimState,
     postings::{self, Booking},
 };
 use schemas::{EventId, Position};

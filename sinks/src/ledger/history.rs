@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use processors::rules::{
     history::{self, HealClaim, OrderKey, Report},
-    lifecycle::Fate,
+    fold::Fate,
     settlement::{Neighbourhood, Scope},
 };
 use schemas::{

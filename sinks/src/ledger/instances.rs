@@ -59,7 +59,11 @@ impl InstanceLease {
         .await
         .map_err(LedgerError::from)?;
         let instance = instance.ok_or(LeaseError::NoneFree)?;
-        Ok(Self { pool, instance, holder })
+        Ok(Self {
+            pool,
+            instance,
+            holder,
+        })
     }
 
     /// The number.
@@ -72,7 +76,11 @@ impl InstanceLease {
     /// # Errors
     /// When it was lost: the process must draw no more ids.
     pub async fn hold(self, shutdown: CancellationToken) -> Result<(), LeaseError> {
-        while shutdown.run_until_cancelled(tokio::time::sleep(RENEW_INTERVAL)).await.is_some() {
+        while shutdown
+            .run_until_cancelled(tokio::time::sleep(RENEW_INTERVAL))
+            .await
+            .is_some()
+        {
             match self.renew().await {
                 Ok(true) => {}
                 Ok(false) => return Err(LeaseError::Lost(self.instance)),

@@ -37,4 +37,4 @@ pub use error::LedgerError;
 pub use metrics::LedgerMetrics;
 pub use outbox::OutboxRelay;
 pub use positions::CONSUMER;
-pub use sink::{LatencyObserver, LedgerSettings, LedgerSink};
+pub use sink::{CommitObserver, LedgerSettings, LedgerSink};

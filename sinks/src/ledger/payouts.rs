@@ -32,15 +32,19 @@ pub(super) struct Touched {
     pub payees: BTreeSet<UserId>,
     /// Names of the claims whose paid amount they may change.
     pub names: Vec<i64>,
+    /// Payouts that an operator gives up.
+    pub given_up: Vec<Uuid>,
 }
 
 /// Keeps payouts and steps that were read from the log, whether or not the other is there yet.
+/// `given_up` are payouts that an operator cancels; one that isn't queued any more stays.
 /// Payouts that this ledger made itself are there already. [`apply`] follows, under the payees'
 /// locks.
 pub(super) async fn keep(
     connection: &mut PgConnection,
     requested: &[PayoutRequested],
     steps: &[(Position, PayoutResult)],
+    given_up: &[Uuid],
 ) -> Result<Touched, LedgerError> {
     let mut touched: BTreeSet<Uuid> = BTreeSet::new();
     for payout in requested {
@@ -53,13 +57,14 @@ pub(super) async fn keep(
             touched.insert(step.payout_id.uuid());
         }
     }
-    if touched.is_empty() {
+    if touched.is_empty() && given_up.is_empty() {
         return Ok(Touched::default());
     }
     let payouts: Vec<_> = touched.into_iter().collect();
+    let concerned = [&payouts[..], given_up].concat();
     let payees: Vec<Uuid> =
         sqlx::query_scalar("SELECT DISTINCT user_id FROM payouts WHERE payout_id = ANY($1)")
-            .bind(&payouts)
+            .bind(&concerned)
             .fetch_all(&mut *connection)
             .await?;
     let names = sqlx::query_scalar("SELECT led_id FROM payout_items WHERE payout_id = ANY($1)")
@@ -70,6 +75,7 @@ pub(super) async fn keep(
         payouts,
         payees: payees.into_iter().map(UserId::new).collect(),
         names,
+        given_up: given_up.to_vec(),
     })
 }
 
@@ -390,8 +396,36 @@ pub(super) async fn cancel_unfounded(
             payouts::to_cancel(balances.get(payee).map_or(&[][..], Vec::as_slice), queued)
         })
         .collect();
-    cancel(connection, &cancelled, now).await?;
+    cancel(
+        connection,
+        &cancelled,
+        now,
+        "what it was to pay was taken back",
+    )
+    .await?;
     Ok(cancelled.len())
+}
+
+/// Cancels those of the payouts that are still queued, as an operator asks. The caller holds the
+/// payees' locks.
+pub(super) async fn cancel_queued(
+    connection: &mut PgConnection,
+    payouts: &[Uuid],
+    now: Timestamp,
+) -> Result<usize, LedgerError> {
+    if payouts.is_empty() {
+        return Ok(0);
+    }
+    let queued: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT payout_id FROM payouts WHERE payout_id = ANY($1) AND state = 'queued'
+         ORDER BY payout_id FOR UPDATE",
+    )
+    .bind(payouts)
+    .fetch_all(&mut *connection)
+    .await?;
+    let queued: Vec<_> = queued.into_iter().map(PayoutId::new).collect();
+    cancel(connection, &queued, now, "an operator gave it up").await?;
+    Ok(queued.len())
 }
 
 /// Cancels queued payouts: their items are free again, and the log is told.
@@ -399,6 +433,7 @@ async fn cancel(
     connection: &mut PgConnection,
     payouts: &[PayoutId],
     now: Timestamp,
+    why: &str,
 ) -> Result<(), LedgerError> {
     if payouts.is_empty() {
         return Ok(());
@@ -415,7 +450,7 @@ async fn cancel(
             step: PayoutStep::Cancelled,
             at: now,
             attempt: 0,
-            detail: Some("what it was to pay was taken back".to_owned()),
+            detail: Some(why.to_owned()),
             card_id: None,
         };
         outbox::enqueue(connection, &payout_id.to_string(), &step).await?;

@@ -121,7 +121,7 @@ impl<'a> ConversionRow<'a> {
     pub fn new(
         report: &'a Report,
         encoded: &[u8],
-        place: Option<(EventId, processors::rules::lifecycle::Fate)>,
+        place: Option<(EventId, processors::rules::fold::Fate)>,
     ) -> Self {
         let click = &report.matched.click;
         let fields = &report.fields;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use processors::stage::dead_letters::{self, DeadLetter, Reason, Stage};
-use schemas::{Timestamp, Topic};
+use schemas::{EventId, Timestamp, Topic};
 use sqlx::PgPool;
 use stream::{Clock, GroupConsumer, GroupEvent, GroupSettings, Log, Record};
 use tokio::sync::Notify;
@@ -31,8 +31,8 @@ const POLL_WAIT: Duration = Duration::from_millis(500);
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Told how long each report took from receipt to commit.
-pub type LatencyObserver = Arc<dyn Fn(Duration) + Send + Sync>;
+/// Told of each report that was committed, and how long that took since its receipt.
+pub type CommitObserver = Arc<dyn Fn(EventId, Duration) + Send + Sync>;
 
 /// How the ledger batches.
 #[derive(Debug, Clone)]
@@ -64,8 +64,8 @@ pub struct LedgerSink {
     pub metrics: LedgerMetrics,
     /// Batching.
     pub settings: LedgerSettings,
-    /// Told of latencies, for a summary.
-    pub latency: Option<LatencyObserver>,
+    /// Told of commits, for a summary.
+    pub committed: Option<CommitObserver>,
 }
 
 /// One run of the consumer: what it believes of its partitions.
@@ -297,8 +297,8 @@ impl Session<'_> {
                 metrics
                     .postback_to_ledger_seconds
                     .observe(latency.as_secs_f64());
-                if let Some(observer) = &self.sink.latency {
-                    observer(latency);
+                if let Some(committed) = &self.sink.committed {
+                    committed(decided.decision.event_id, latency);
                 }
             }
         }

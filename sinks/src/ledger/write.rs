@@ -7,9 +7,7 @@ use processors::rules::{
     postings::{BookKey, Booking},
     split::Parts,
 };
-use schemas::{
-    ClickId, EventId, Minor, TenantId, Topic, UserId, codec, events::LedgerChanged,
-};
+use schemas::{ClickId, EventId, Minor, TenantId, Topic, UserId, codec, events::LedgerChanged};
 use sqlx::{PgConnection, Row};
 
 use super::{

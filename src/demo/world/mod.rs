@@ -240,7 +240,7 @@ impl Status {
 
 impl Script {
     /// Writes a script with exactly `conversions` postbacks. Small ones show less: each kind of
-    /// story is told once from about four hundred on.
+    /// story is told once from about two hundred on.
     pub fn write(seed: u64, conversions: usize, started_at: Timestamp) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let calendar = Calendar::from(started_at, &mut rng);

@@ -1,0 +1,9 @@
+//! The ledger sink against a real PostgreSQL: its tables must say what the pure fold says of the
+//! same records, whatever the order, the batches, the instances and the crashes.
+
+#[path = "../support/postgres.rs"]
+mod postgres;
+
+mod records;
+mod smoke;
+mod world;

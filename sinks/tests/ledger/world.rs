@@ -1,0 +1,196 @@
+//! What a ledger lives in: database, log, clock; and the means to fold a log into it.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::Registry;
+use schemas::Topic;
+use sinks::ledger::{CONSUMER, LedgerMetrics, LedgerSettings, LedgerSink, OutboxRelay};
+use sqlx::{PgPool, Row};
+use stream::{InMemoryLog, Limits, Log, ManualClock};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    postgres::Database,
+    records::{Logged, T0},
+};
+
+/// Only against hanging: far longer than any test takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The topics that the ledger reads.
+pub const READ: [Topic; 5] = [
+    Topic::Clicks,
+    Topic::Decisions,
+    Topic::Commands,
+    Topic::Payouts,
+    Topic::PayoutResults,
+];
+
+pub struct World {
+    database: Database,
+    /// As the owner of the tables.
+    pub owner: PgPool,
+    /// As the sinks.
+    pub writer: PgPool,
+    pub log: Arc<InMemoryLog>,
+    pub clock: Arc<ManualClock>,
+}
+
+/// A sink at work.
+pub struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("the sink ended without an error");
+    }
+
+    /// As `kill -9` would: nothing is finished and nothing written down.
+    pub async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.is_err_and(|ended| ended.is_cancelled()));
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        // The sink waits its errors out: a test that fails shows them.
+        let _ = tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+            .try_init();
+        let database = Database::new().await;
+        let owner = database.owner().await;
+        let writer = database.pool("hissaback_writer").await;
+        let clock = Arc::new(ManualClock::new(T0));
+        let log = InMemoryLog::new(clock.clone(), Limits::default());
+        Self {
+            database,
+            owner,
+            writer,
+            log,
+            clock,
+        }
+    }
+
+    pub async fn pool(&self, role: &str) -> PgPool {
+        self.database.pool(role).await
+    }
+
+    /// Forgets everything: an empty log, and empty tables, whatever guards them.
+    pub async fn clear(&mut self) {
+        self.clock.set(T0);
+        self.log = InMemoryLog::new(self.clock.clone(), Limits::default());
+        let superuser = self.pool("postgres").await;
+        sqlx::query(
+            "DO $$
+             DECLARE name text;
+             BEGIN
+                 SET LOCAL session_replication_role = replica;
+                 FOREACH name IN ARRAY ARRAY[
+                     'consumer_positions', 'positions_applied', 'positions_applied_beyond',
+                     'fold_locks', 'healed_positions', 'payee_locks', 'clicks', 'conversions',
+                     'unmatched_conversions', 'orders', 'order_claims', 'ledger', 'postings',
+                     'commands', 'payouts', 'payout_items', 'payout_steps', 'outbox'
+                 ] LOOP
+                     EXECUTE format('DELETE FROM %I', name);
+                 END LOOP;
+             END $$",
+        )
+        .execute(&superuser)
+        .await
+        .expect("cleared");
+        superuser.close().await;
+    }
+
+    pub fn sink(&self, batch_records_max: usize) -> LedgerSink {
+        LedgerSink {
+            pool: self.writer.clone(),
+            log: self.log.clone(),
+            clock: self.clock.clone(),
+            written: Arc::default(),
+            metrics: LedgerMetrics::register(&Registry::new()).expect("registered once"),
+            settings: LedgerSettings { batch_records_max },
+            committed: None,
+        }
+    }
+
+    pub fn start(&self, sink: &LedgerSink) -> Running {
+        let stop = CancellationToken::new();
+        let (sink, token) = (sink.clone(), stop.clone());
+        let task = tokio::spawn(async move { sink.run(token).await.expect("the sink runs") });
+        Running { stop, task }
+    }
+
+    pub async fn append(&self, logged: &Logged) {
+        self.log
+            .append(logged.topic(), vec![logged.to_record()])
+            .await
+            .expect("appended");
+    }
+
+    /// Folds everything that the log holds.
+    pub async fn fold(&self, batch_records_max: usize) {
+        let running = self.start(&self.sink(batch_records_max));
+        self.folded().await;
+        running.stop().await;
+    }
+
+    /// Waits until PostgreSQL has applied the log to its end.
+    pub async fn folded(&self) {
+        let folded = async {
+            while self.applied().await < self.written().await {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, folded)
+            .await
+            .expect("the ledger catches up");
+    }
+
+    /// How many records the ledger has applied.
+    pub async fn applied(&self) -> i64 {
+        sqlx::query_scalar(
+            "SELECT coalesce(sum(next_offset), 0)::bigint FROM consumer_positions
+             WHERE consumer = $1",
+        )
+        .bind(CONSUMER)
+        .fetch_one(&self.writer)
+        .await
+        .expect("positions")
+    }
+
+    async fn written(&self) -> i64 {
+        let mut records = 0;
+        for topic in READ {
+            for partition in 0..topic.partitions() {
+                let watermarks = self.log.watermarks(topic, partition).await;
+                records += watermarks.expect("watermarks").high;
+            }
+        }
+        records
+    }
+
+    /// Publishes the whole outbox.
+    pub async fn publish(&self) {
+        let relay = OutboxRelay::new(self.writer.clone(), self.log.clone(), Arc::default());
+        let mut connection = self.writer.acquire().await.expect("connected");
+        loop {
+            let published = relay.publish_once(&mut connection).await;
+            published.expect("published");
+            if self.count("outbox").await == 0 {
+                return;
+            }
+        }
+    }
+
+    pub async fn count(&self, table: &str) -> i64 {
+        let query = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        let row = sqlx::query(query).fetch_one(&self.owner).await;
+        row.expect("counted").get(0)
+    }
+}

@@ -1,0 +1,295 @@
+//! The product as the demo raises it: every role, on a clock that the demo sets, with a fake
+//! gift-card service that makes mistakes.
+
+use std::{
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use operations::{audit, caught_up, fates};
+use rand::distr::{Alphanumeric, SampleString};
+use schemas::{ClickId, Currency, Timestamp, token::TokenKeys};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sinks::{
+    analytics::completeness,
+    payouts::{
+        AgcodConfig, CREATE_PATH, DispatchLimits, PayoutsConfig, TIMEOUT_MS,
+        agcod::{Endpoint, signature::KeyPair},
+        claim_codes::ClaimCodeStorage,
+        fake_agcod::{FakeAccount, FakeAgcod, Fault, Script as FakeScript},
+        sms::{FileSmsGateway, MessageText, SmsGateway},
+    },
+};
+use stream::{Clock, ManualClock};
+use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+
+use super::{
+    readings::{self, Commits},
+    seeding,
+};
+use crate::{
+    demo::{
+        oracle::Fates,
+        summary::{Actual, Audit},
+        world::Script,
+    },
+    platform::Platform,
+    roles::{RoleOptions, Roles},
+};
+
+/// How long anything may take to settle, on the real clock.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How far the demo's clock moves while cards are retried: Amazon's back-off begins at 3 minutes.
+const RETRY_STEP_MILLIS: i64 = 60_000;
+/// Retries are over long before the next phase begins.
+const RETRY_SPAN_MILLIS: i64 = 6 * 3_600_000;
+const POLL: Duration = Duration::from_millis(20);
+
+/// Everything that is up.
+pub struct DemoStage {
+    platform: Platform,
+    roles: Roles,
+    clock: Arc<ManualClock>,
+    token_keys: TokenKeys,
+    agcod: FakeAgcod,
+    agcod_server: JoinHandle<()>,
+    commits: Arc<Mutex<Commits>>,
+    http: Client<HttpConnector, Full<Bytes>>,
+}
+
+impl DemoStage {
+    /// Brings up services, reference data and roles.
+    pub async fn raise(
+        data_dir: &Path,
+        listener: TcpListener,
+        script: &Script,
+    ) -> anyhow::Result<Self> {
+        let clock = Arc::new(ManualClock::new(script.started_at));
+        let platform = Platform::start(data_dir, Arc::clone(&clock) as Arc<dyn Clock>).await?;
+        seeding::seed(&platform.operator, &script.seeds, &platform.secrets.contact_key())
+            .await
+            .context("the reference data could not be seeded")?;
+
+        let account = fake_account();
+        let agcod = FakeAgcod::new(account.clone());
+        agcod.follow(FakeScript::OneIn {
+            calls: 10,
+            seed: script.seed,
+            faults: vec![
+                Fault::LostAfterIssuing,
+                Fault::LostBeforeIssuing,
+                Fault::Malformed,
+                Fault::ServerError,
+                Fault::Resend,
+                Fault::Throttled,
+            ],
+        });
+        let agcod_listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let payouts = payouts_config(&platform, &account, agcod_listener.local_addr()?)?;
+        let server = agcod.clone();
+        let agcod_server = tokio::spawn(async move {
+            if let Err(error) = server.serve(agcod_listener).await {
+                tracing::error!(%error, "the fake gift-card service ended");
+            }
+        });
+
+        let sms: Arc<dyn SmsGateway> =
+            Arc::new(FileSmsGateway::open(&data_dir.join("messages.jsonl"))?);
+        let commits = Arc::new(Mutex::new(Commits::new()));
+        let noted = Arc::clone(&commits);
+        let options = RoleOptions {
+            listener,
+            ingest: ingest::Settings::default(),
+            payouts: Some((payouts, sms)),
+            committed: Some(Arc::new(move |event_id, _latency| {
+                locked(&noted).entry(event_id).or_insert_with(SystemTime::now);
+            })),
+        };
+        let token_keys = platform.secrets.token_keys()?;
+        let roles = Roles::start(&platform, options).await?;
+        let http = Client::builder(TokioExecutor::new()).build_http();
+        Ok(Self { platform, roles, clock, token_keys, agcod, agcod_server, commits, http })
+    }
+
+    /// Where the product listens.
+    pub fn address(&self) -> SocketAddr {
+        self.roles.address
+    }
+
+    /// Sets the demo's clock.
+    pub fn set_clock(&self, at: Timestamp) {
+        self.clock.set(at);
+    }
+
+    /// The click in a token, for the generator's record.
+    pub fn click_of_token(&self, token: &str) -> Option<ClickId> {
+        self.token_keys.open(token).ok().map(|token| token.click_id)
+    }
+
+    /// Waits until a role ends by itself.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        self.roles.failed().await
+    }
+
+    /// Waits until everything that the log holds is in the ledger, healed where its click is
+    /// known, and everything that the ledger said is in the log.
+    pub async fn settle(&self) -> anyhow::Result<()> {
+        let Platform { log, writer, .. } = &self.platform;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            caught_up::wait_until_caught_up(log.as_ref(), writer, PATIENCE).await?;
+            let healed = self.roles.healer.heal_once().await?.healed;
+            let unpublished: i64 =
+                sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(writer).await?;
+            if healed == 0 && unpublished == 0 {
+                caught_up::wait_until_caught_up(log.as_ref(), writer, PATIENCE).await?;
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the ledger doesn't settle: {unpublished} unpublished");
+            sleep(POLL).await;
+        }
+    }
+
+    /// Runs payouts through the API, as the scheduler would, and gives the number of cards.
+    pub async fn run_payouts(&self, as_of: Timestamp) -> anyhow::Result<u64> {
+        let request = Request::post(format!("http://{}/v1/rewards/payout/run", self.address()))
+            .header("authorization", format!("Bearer {}", self.platform.secrets.cron_token))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(json!({ "as_of": as_of }).to_string())))?;
+        let response = self.http.request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        let body: Value =
+            serde_json::from_slice(&body).context("the payout run's answer is no JSON")?;
+        ensure!(status.is_success(), "the payout run was answered with {status}: {body}");
+        body["paid_count"].as_u64().context("the payout run tells no paid_count")
+    }
+
+    /// Waits until no payout is on its way, moving the clock on for retries.
+    pub async fn wait_for_cards(
+        &self,
+        from: Timestamp,
+        shown: impl Fn(u64),
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut now = from;
+        loop {
+            let open: i64 = sqlx::query_scalar(
+                "SELECT count(*) FROM payouts WHERE state NOT IN ('funded', 'cancelled')",
+            )
+            .fetch_one(&self.platform.writer)
+            .await?;
+            if open == 0 {
+                return Ok(());
+            }
+            shown(open.unsigned_abs());
+            ensure!(Instant::now() < deadline, "{open} payouts are still open");
+            if now.millis_since(from) < RETRY_SPAN_MILLIS {
+                now = now.plus_millis(RETRY_STEP_MILLIS);
+                self.set_clock(now);
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// What came out, and the audit's verdict.
+    pub async fn readings(&self) -> anyhow::Result<(Actual, Audit)> {
+        let Platform { log, operator, clickhouse, .. } = &self.platform;
+        let client = clickhouse.client();
+        let totals = match &client {
+            Some(client) => {
+                caught_up::wait_until_analytics_complete(log.as_ref(), client, PATIENCE).await?;
+                Some(completeness::totals(client).await?)
+            }
+            None => None,
+        };
+        let counted = fates::count(operator).await?;
+        let fates = Fates {
+            ledgered: counted.ledgered,
+            updates: counted.updates,
+            repetitions: counted.repetitions,
+            duplicates: counted.duplicates,
+            unmatched: counted.unmatched,
+            ignored: counted.ignored,
+            dead_lettered: counted.dead_lettered,
+        };
+        let commits = locked(&self.commits).clone();
+        let actual =
+            readings::read(operator, fates, &commits, &self.agcod, totals.as_ref()).await?;
+        let report = audit::audit(operator, client.as_ref(), log.as_ref()).await?;
+        let broken: Vec<String> = report.broken().map(ToString::to_string).collect();
+        let audit = if broken.is_empty() {
+            Audit::Ok { checks: report.checks.len() }
+        } else {
+            Audit::Broken(broken)
+        };
+        Ok((actual, audit))
+    }
+
+    /// Takes everything down.
+    pub async fn lower(self) -> anyhow::Result<()> {
+        let stopped = self.roles.stop().await;
+        self.agcod_server.abort();
+        stopped.and(self.platform.stop().await)
+    }
+}
+
+fn locked(commits: &Mutex<Commits>) -> MutexGuard<'_, Commits> {
+    // Nothing panics half way through an insertion.
+    commits.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An account with keys of this run.
+fn fake_account() -> FakeAccount {
+    let random = |length| Alphanumeric.sample_string(&mut rand::rng(), length);
+    FakeAccount {
+        access_key_id: random(20),
+        secret_access_key: SecretString::from(random(40)),
+        region: "eu-west-1".to_owned(),
+        partner_id: "Hissa".to_owned(),
+        currency: Currency::INR,
+    }
+}
+
+fn payouts_config(
+    platform: &Platform,
+    account: &FakeAccount,
+    address: SocketAddr,
+) -> anyhow::Result<PayoutsConfig> {
+    Ok(PayoutsConfig {
+        agcod: AgcodConfig {
+            endpoint: Endpoint::parse(&format!("http://{address}"), CREATE_PATH)?,
+            region: account.region.clone(),
+            partner_id: account.partner_id.parse()?,
+            program_id: None,
+            currency: account.currency,
+            key_pair: KeyPair {
+                access_key_id: account.access_key_id.clone(),
+                secret_access_key: account.secret_access_key.clone(),
+            },
+            timeout_ms: TIMEOUT_MS,
+        },
+        // The fake is ours: its rate is this machine's, and its timers are the demo's clock.
+        limits: DispatchLimits {
+            calls_per_second: NonZeroU32::new(2_000).context("a positive rate")?,
+            concurrency: 16,
+            poll_interval_ms: 20,
+            sweep_interval_ms: 1_000,
+            ..DispatchLimits::default()
+        },
+        claim_codes: ClaimCodeStorage::Encrypted(platform.secrets.claim_code_keys()?),
+        message: MessageText::default(),
+    })
+}
