@@ -116,7 +116,10 @@ pub enum ConfigurationError {
 }
 
 fn refused<E: std::fmt::Display>(key: &'static str) -> impl FnOnce(E) -> ConfigurationError {
-    move |error| ConfigurationError::Value { key, reason: error.to_string() }
+    move |error| ConfigurationError::Value {
+        key,
+        reason: error.to_string(),
+    }
 }
 
 impl Configuration {
@@ -125,9 +128,13 @@ impl Configuration {
     /// # Errors
     /// When the file can't be read, or holds a key or value that can't be used.
     pub fn read(path: Option<&Path>) -> Result<Self, ConfigurationError> {
-        let Some(path) = path else { return Ok(Self::default()) };
-        let text = fs::read_to_string(path)
-            .map_err(|source| ConfigurationError::Unreadable { path: path.to_owned(), source })?;
+        let Some(path) = path else {
+            return Ok(Self::default());
+        };
+        let text = fs::read_to_string(path).map_err(|source| ConfigurationError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
         toml::from_str(&text).map_err(|source| ConfigurationError::Invalid {
             path: path.to_owned(),
             source: Box::new(source),
@@ -148,7 +155,10 @@ impl Http {
             .collect::<Result<_, _>>()
             .map_err(refused("http.trusted_proxies"))?;
         let trusted_proxies = TrustedProxies::new(networks);
-        Ok(ingest::Settings { trusted_proxies, ..ingest::Settings::default() })
+        Ok(ingest::Settings {
+            trusted_proxies,
+            ..ingest::Settings::default()
+        })
     }
 }
 
@@ -159,7 +169,9 @@ impl Agcod {
     /// When a value can't be used; the error names its key.
     pub fn payouts(&self, secrets: &Secrets) -> Result<PayoutsConfig, ConfigurationError> {
         let claim_codes = if self.store_claim_codes {
-            let keys = secrets.claim_code_keys().map_err(refused("agcod.store_claim_codes"))?;
+            let keys = secrets
+                .claim_code_keys()
+                .map_err(refused("agcod.store_claim_codes"))?;
             ClaimCodeStorage::Encrypted(keys)
         } else {
             ClaimCodeStorage::NotStored
@@ -168,7 +180,10 @@ impl Agcod {
             agcod: AgcodConfig {
                 endpoint: Endpoint::parse(&self.url, &self.path).map_err(refused("agcod.url"))?,
                 region: self.region.clone(),
-                partner_id: self.partner_id.parse().map_err(refused("agcod.partner_id"))?,
+                partner_id: self
+                    .partner_id
+                    .parse()
+                    .map_err(refused("agcod.partner_id"))?,
                 program_id: self.program_id.clone(),
                 currency: self.currency.parse().map_err(refused("agcod.currency"))?,
                 key_pair: KeyPair {
@@ -194,19 +209,29 @@ mod tests {
         let documented = Configuration::read(Some(&path)).expect("valid");
         let default = Configuration::default();
         assert_eq!(documented.http.listen, default.http.listen);
-        assert_eq!(documented.http.trusted_proxies, default.http.trusted_proxies);
+        assert_eq!(
+            documented.http.trusted_proxies,
+            default.http.trusted_proxies
+        );
     }
 
     #[test]
     fn a_key_that_is_not_known_is_refused_by_name() {
-        let error = toml::from_str::<Configuration>("[http]\nlisten_on = \"x\"").expect_err("refused");
+        let error =
+            toml::from_str::<Configuration>("[http]\nlisten_on = \"x\"").expect_err("refused");
         assert!(error.to_string().contains("listen_on"), "{error}");
     }
 
     #[test]
     fn a_value_that_cannot_be_used_is_refused_with_its_key() {
-        let http = Http { trusted_proxies: vec!["everybody".to_owned()], ..Http::default() };
+        let http = Http {
+            trusted_proxies: vec!["everybody".to_owned()],
+            ..Http::default()
+        };
         let error = http.ingest_settings().expect_err("refused");
-        assert!(error.to_string().contains("http.trusted_proxies"), "{error}");
+        assert!(
+            error.to_string().contains("http.trusted_proxies"),
+            "{error}"
+        );
     }
 }

@@ -7,7 +7,10 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use hissaback::{
-    commands::{self, up::UpArguments},
+    commands::{
+        self, audit::AuditArguments, backfill::BackfillArguments, demo::DemoArguments,
+        reference::ReferenceArguments, up::UpArguments,
+    },
     embedded::clickhouse::{EngineArguments, run_engine},
 };
 use tracing_subscriber::EnvFilter;
@@ -24,13 +27,22 @@ struct Arguments {
 enum Command {
     /// Run every role in one process, over embedded services.
     Up(UpArguments),
+    /// Play the whole pipeline over embedded services, with traffic over HTTP, and check it.
+    Demo(DemoArguments),
+    /// Read a network's CSV export through the same pipeline as postbacks.
+    Backfill(BackfillArguments),
+    /// Tenants, offers, campaigns and links.
+    Reference(ReferenceArguments),
+    /// Check the invariants of ledger and analytics; exits with 1 if one is broken.
+    Audit(AuditArguments),
     /// Run the embedded ClickHouse engine; started by other commands, not by people.
     #[command(hide = true)]
     ClickhouseEngine(EngineArguments),
 }
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("HISSABACK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter =
+        EnvFilter::try_from_env("HISSABACK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -38,6 +50,10 @@ fn main() -> ExitCode {
         .init();
     let outcome = match Arguments::parse().command {
         Command::Up(arguments) => commands::block_on(commands::up::run(arguments)),
+        Command::Demo(arguments) => commands::block_on(commands::demo::run(arguments)),
+        Command::Backfill(arguments) => commands::block_on(commands::backfill::run(arguments)),
+        Command::Reference(arguments) => commands::block_on(commands::reference::run(arguments)),
+        Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
         Command::ClickhouseEngine(arguments) => run_engine(&arguments).map_err(Into::into),
     };
     match outcome {

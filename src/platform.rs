@@ -4,13 +4,14 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
+use api::{ComponentHealth, ComponentState, HealthReport, HealthSource};
 use sinks::ledger::database;
 use sqlx::PgPool;
 use stream::{Clock, EmbeddedLog, EmbeddedOptions, Log};
 
 use crate::{
     embedded::{
-        ClickHouseAvailability, ClickHouseOptions, DataDirectory, EmbeddedPostgres,
+        ClickHouseAvailability, ClickHouseOptions, DataDirectory, EmbeddedPostgres, Health,
         PostgresOptions,
         postgres::{DATABASE, OWNER},
     },
@@ -67,12 +68,57 @@ impl Platform {
         };
         let writer = connect(database::WRITER, WRITER_CONNECTIONS).await?;
         let operator = connect(database::OPERATOR, OPERATOR_CONNECTIONS).await?;
-        Ok(Self { data, secrets, clock, log, writer, operator, clickhouse, postgres })
+        Ok(Self {
+            data,
+            secrets,
+            clock,
+            log,
+            writer,
+            operator,
+            clickhouse,
+            postgres,
+        })
     }
 
     fn open_log(data: &DataDirectory, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Log>> {
         let directory = data.subdirectory("log")?;
-        Ok(EmbeddedLog::open(directory, clock, EmbeddedOptions::default())?)
+        Ok(EmbeddedLog::open(
+            directory,
+            clock,
+            EmbeddedOptions::default(),
+        )?)
+    }
+
+    /// The state of each component, told at once.
+    pub fn health(&self) -> HealthSource {
+        let log = Arc::clone(&self.log);
+        let postgres = self.postgres.health();
+        let clickhouse = match &self.clickhouse {
+            ClickHouseAvailability::Embedded(engine) => Some(engine.health()),
+            ClickHouseAvailability::Server(_) | ClickHouseAvailability::Off(_) => None,
+        };
+        let analytics_off = match &self.clickhouse {
+            ClickHouseAvailability::Off(missing) => Some(missing.to_string()),
+            ClickHouseAvailability::Server(_) | ClickHouseAvailability::Embedded(_) => None,
+        };
+        Arc::new(move || {
+            let analytics = match (&clickhouse, &analytics_off) {
+                (Some(engine), _) => supervised(&engine.borrow(), ComponentState::Degraded),
+                (None, Some(reason)) => component(ComponentState::Off, Some(reason.clone())),
+                (None, None) => component(ComponentState::Ready, None),
+            };
+            HealthReport {
+                components: [
+                    ("log".to_owned(), of_log(&log.health())),
+                    (
+                        "postgres".to_owned(),
+                        supervised(&postgres.borrow(), ComponentState::Failing),
+                    ),
+                    ("analytics".to_owned(), analytics),
+                ]
+                .into(),
+            }
+        })
     }
 
     /// Takes everything down, cleanly. The roles have ended before.
@@ -86,5 +132,28 @@ impl Platform {
         self.clickhouse.stop().await?;
         self.postgres.stop().await?;
         Ok(())
+    }
+}
+
+fn component(state: ComponentState, detail: Option<String>) -> ComponentHealth {
+    ComponentHealth { state, detail }
+}
+
+fn of_log(health: &stream::Health) -> ComponentHealth {
+    match health {
+        stream::Health::Ready => component(ComponentState::Ready, None),
+        stream::Health::Unavailable { reason } | stream::Health::Failed { reason } => {
+            component(ComponentState::Failing, Some(reason.clone()))
+        }
+    }
+}
+
+/// Health of a supervised child; `otherwise` is what its absence means.
+fn supervised(health: &Health, otherwise: ComponentState) -> ComponentHealth {
+    match health {
+        Health::Ready { .. } => component(ComponentState::Ready, None),
+        Health::Starting => component(otherwise, Some("it is starting".to_owned())),
+        Health::Restarting { reason } => component(otherwise, Some(reason.clone())),
+        Health::Stopped => component(otherwise, Some("it was stopped".to_owned())),
     }
 }

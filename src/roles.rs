@@ -3,11 +3,20 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use anyhow::Context;
+use api::{Api, BearerToken, Tokens};
 use arc_swap::ArcSwap;
 use ingest::{Ingest, ServerLimits};
+use operations::{
+    audit::Auditor,
+    commands::Commands,
+    event_ids::EventIdSource,
+    healing::{Healer, HealingMetrics, HealingSettings},
+    payout_run::PayoutRuns,
+};
 use processors::stage::{Stage, StageMetrics, StageSettings};
 use prometheus::Registry;
 use schemas::{event_id::EventIds, reference::ReferenceData};
@@ -19,14 +28,13 @@ use sinks::{
     },
     payouts::{Dispatcher, PayoutsConfig, sms::SmsGateway},
 };
-use tokio::{
-    net::TcpListener,
-    sync::Notify,
-    task::JoinSet,
-};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::platform::Platform;
+use crate::{platform::Platform, schedules};
+
+/// How long a payout run waits for the ledger to catch up.
+const PAYOUT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the roles are to run.
 pub struct RoleOptions {
@@ -46,7 +54,18 @@ struct Shared<'a> {
     registry: Registry,
     reference: Arc<ArcSwap<ReferenceData>>,
     written: Arc<Notify>,
+    /// One generator for the process's instance number.
+    event_ids: Arc<Mutex<EventIds>>,
     shutdown: CancellationToken,
+}
+
+impl Shared<'_> {
+    fn event_id_source(&self) -> EventIdSource {
+        EventIdSource::new(
+            Arc::clone(&self.event_ids),
+            Arc::clone(&self.platform.clock),
+        )
+    }
 }
 
 /// The running roles.
@@ -55,8 +74,10 @@ pub struct Roles {
     pub address: SocketAddr,
     /// The newest snapshot of the reference data.
     pub reference: Arc<ArcSwap<ReferenceData>>,
+    /// Draws event ids for this process.
+    pub event_ids: EventIdSource,
     shutdown: CancellationToken,
-    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    tasks: tokio::sync::Mutex<JoinSet<(&'static str, anyhow::Result<()>)>>,
 }
 
 impl Roles {
@@ -66,25 +87,39 @@ impl Roles {
     /// When a role can't be set up. Failures later on are told by [`Roles::failed`].
     pub async fn start(platform: &Platform, options: RoleOptions) -> anyhow::Result<Self> {
         let reference = reference::load(&platform.writer).await?;
+        let lease = InstanceLease::take(platform.writer.clone()).await?;
         let shared = Shared {
             platform,
             registry: Registry::new(),
             reference: Arc::new(ArcSwap::from_pointee(reference)),
             written: Arc::new(Notify::new()),
+            event_ids: Arc::new(Mutex::new(EventIds::new(lease.instance())?)),
             shutdown: CancellationToken::new(),
         };
         let mut roles = Self {
             address: options.listener.local_addr()?,
             reference: Arc::clone(&shared.reference),
+            event_ids: shared.event_id_source(),
             shutdown: shared.shutdown.clone(),
-            tasks: JoinSet::new(),
+            tasks: tokio::sync::Mutex::default(),
         };
+        let shutdown = shared.shutdown.clone();
+        roles.spawn("instance", async move { Ok(lease.hold(shutdown).await?) });
         roles.start_sinks(&shared, options.committed)?;
         roles.start_stage(&shared)?;
+        roles.start_healing(&shared)?;
+        let payout_runs = options.payouts.as_ref().map(|(config, _)| PayoutRuns {
+            pool: platform.writer.clone(),
+            log: Arc::clone(&platform.log),
+            clock: Arc::clone(&platform.clock),
+            account: config.agcod.clone(),
+            patience: PAYOUT_PATIENCE,
+        });
+        roles.start_schedules(&shared, payout_runs.clone())?;
         if let Some((config, sms)) = options.payouts {
             roles.start_dispatcher(&shared, config, sms)?;
         }
-        roles.start_http(&shared, options.listener, options.ingest).await?;
+        roles.start_http(&shared, options.listener, options.ingest, payout_runs)?;
         Ok(roles)
     }
 
@@ -93,7 +128,9 @@ impl Roles {
         name: &'static str,
         role: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
-        self.tasks.spawn(async move { (name, role.await) });
+        self.tasks
+            .get_mut()
+            .spawn(async move { (name, role.await) });
     }
 
     fn start_sinks(
@@ -101,7 +138,13 @@ impl Roles {
         shared: &Shared<'_>,
         committed: Option<CommitObserver>,
     ) -> anyhow::Result<()> {
-        let Platform { log, clock, writer, clickhouse, .. } = shared.platform;
+        let Platform {
+            log,
+            clock,
+            writer,
+            clickhouse,
+            ..
+        } = shared.platform;
         let ledger = LedgerSink {
             pool: writer.clone(),
             log: Arc::clone(log),
@@ -138,13 +181,22 @@ impl Roles {
                 AnalyticsSettings::default(),
             );
             let shutdown = shared.shutdown.clone();
-            self.spawn("analytics", async move { Ok(analytics.run(shutdown).await?) });
+            self.spawn(
+                "analytics",
+                async move { Ok(analytics.run(shutdown).await?) },
+            );
         }
         Ok(())
     }
 
     fn start_stage(&mut self, shared: &Shared<'_>) -> anyhow::Result<()> {
-        let Platform { log, clock, writer, secrets, .. } = shared.platform;
+        let Platform {
+            log,
+            clock,
+            writer,
+            secrets,
+            ..
+        } = shared.platform;
         let stage = Stage {
             log: Arc::clone(log),
             clicks: Arc::new(StoredClicks::new(writer.clone())),
@@ -165,7 +217,9 @@ impl Roles {
         config: PayoutsConfig,
         sms: Arc<dyn SmsGateway>,
     ) -> anyhow::Result<()> {
-        let Platform { log, clock, writer, .. } = shared.platform;
+        let Platform {
+            log, clock, writer, ..
+        } = shared.platform;
         let dispatcher = Dispatcher::new(
             writer.clone(),
             Arc::clone(log),
@@ -175,43 +229,114 @@ impl Roles {
             config,
         )?;
         let shutdown = shared.shutdown.clone();
-        self.spawn("payouts", async move { Ok(dispatcher.run(shutdown).await?) });
+        self.spawn(
+            "payouts",
+            async move { Ok(dispatcher.run(shutdown).await?) },
+        );
         Ok(())
     }
 
-    async fn start_http(
+    fn start_healing(&mut self, shared: &Shared<'_>) -> anyhow::Result<()> {
+        let Platform {
+            log,
+            clock,
+            writer,
+            secrets,
+            ..
+        } = shared.platform;
+        let healer = Healer {
+            pool: writer.clone(),
+            log: Arc::clone(log),
+            clock: Arc::clone(clock),
+            clicks: Arc::new(StoredClicks::new(writer.clone())),
+            reference: Arc::clone(&shared.reference),
+            token_keys: secrets.token_keys()?,
+            event_ids: shared.event_id_source(),
+            metrics: HealingMetrics::register(&shared.registry)?,
+            settings: HealingSettings::default(),
+        };
+        let shutdown = shared.shutdown.clone();
+        self.spawn("healing", async move { Ok(healer.run(shutdown).await?) });
+        Ok(())
+    }
+
+    /// Scheduled work; each job takes an advisory lock, so that any number of instances may.
+    fn start_schedules(
+        &mut self,
+        shared: &Shared<'_>,
+        payout_runs: Option<PayoutRuns>,
+    ) -> anyhow::Result<()> {
+        let Platform { clock, writer, .. } = shared.platform;
+        let audit = schedules::Audit::new(auditor(shared.platform), &shared.registry)?;
+        let shutdown = shared.shutdown.clone();
+        self.spawn("audit", async move {
+            audit.run(shutdown).await;
+            Ok(())
+        });
+        if let Some(runs) = payout_runs {
+            let daily = schedules::Payouts::new(runs, writer.clone(), Arc::clone(clock));
+            let shutdown = shared.shutdown.clone();
+            self.spawn("payout schedule", async move {
+                daily.run(shutdown).await;
+                Ok(())
+            });
+        }
+        Ok(())
+    }
+
+    fn start_http(
         &mut self,
         shared: &Shared<'_>,
         listener: TcpListener,
         settings: ingest::Settings,
+        payout_runs: Option<PayoutRuns>,
     ) -> anyhow::Result<()> {
-        let Platform { log, clock, writer, secrets, .. } = shared.platform;
-        let lease = InstanceLease::take(writer.clone()).await?;
-        let event_ids = Arc::new(Mutex::new(EventIds::new(lease.instance())?));
-        let shutdown = shared.shutdown.clone();
-        self.spawn("instance", async move { Ok(lease.hold(shutdown).await?) });
-
+        let Platform {
+            log,
+            clock,
+            operator,
+            secrets,
+            ..
+        } = shared.platform;
         let dependencies = ingest::Dependencies {
             log: Arc::clone(log),
             clock: Arc::clone(clock),
             reference: Arc::clone(&shared.reference),
             token_keys: secrets.token_keys()?,
             contact_key: secrets.contact_key(),
-            event_ids,
+            event_ids: Arc::clone(&shared.event_ids),
         };
         let ingest = Ingest::new(dependencies, settings, &shared.registry)?;
-        let router = ingest::router(ingest);
+        let api = Api {
+            pool: operator.clone(),
+            commands: Commands::new(Arc::clone(log), Arc::clone(clock), shared.event_id_source()),
+            payout_runs,
+            auditor: auditor(shared.platform),
+            health: shared.platform.health(),
+            registry: shared.registry.clone(),
+            tokens: Tokens {
+                cron: Some(BearerToken::new(&secrets.cron_token)),
+                operator: Some(BearerToken::new(&secrets.operator_token)),
+            },
+        };
+        let router = api::router(Arc::new(api)).merge(ingest::router(ingest));
         let shutdown = shared.shutdown.clone();
         self.spawn("http", async move {
-            ingest::serve(listener, router, ServerLimits::default(), shutdown.cancelled()).await;
+            ingest::serve(
+                listener,
+                router,
+                ServerLimits::default(),
+                shutdown.cancelled(),
+            )
+            .await;
             Ok(())
         });
         Ok(())
     }
 
     /// Waits until a role ends by itself, which none should, and says which and why.
-    pub async fn failed(&mut self) -> anyhow::Error {
-        match self.tasks.join_next().await {
+    pub async fn failed(&self) -> anyhow::Error {
+        match self.tasks.lock().await.join_next().await {
             Some(Ok((name, Ok(())))) => anyhow::anyhow!("the role {name} ended by itself"),
             Some(Ok((name, Err(error)))) => error.context(format!("the role {name} failed")),
             Some(Err(error)) => anyhow::Error::from(error).context("a role panicked"),
@@ -224,15 +349,24 @@ impl Roles {
     ///
     /// # Errors
     /// The first failure of a role on its way out.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub async fn stop(self) -> anyhow::Result<()> {
         self.shutdown.cancel();
+        let mut tasks = self.tasks.into_inner();
         let mut outcome = Ok(());
-        while let Some(ended) = self.tasks.join_next().await {
+        while let Some(ended) = tasks.join_next().await {
             let ended = ended.context("a role panicked").and_then(|(name, result)| {
                 result.with_context(|| format!("the role {name} failed on its way out"))
             });
             outcome = outcome.and(ended);
         }
         outcome
+    }
+}
+
+fn auditor(platform: &Platform) -> Auditor {
+    Auditor {
+        pool: platform.operator.clone(),
+        log: Arc::clone(&platform.log),
+        clickhouse: platform.clickhouse.client(),
     }
 }

@@ -62,7 +62,10 @@ impl Secrets {
     /// When the file can't be read, written, or parsed.
     pub fn open(data: &Path) -> Result<Self, SecretsError> {
         let path = data.join(FILE);
-        let io = |source| SecretsError::Io { path: path.clone(), source };
+        let io = |source| SecretsError::Io {
+            path: path.clone(),
+            source,
+        };
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .ok()
@@ -80,7 +83,9 @@ impl Secrets {
                     .mode(0o600)
                     .open(&beside)
                     .map_err(io)?;
-                file.write_all(&json).and_then(|()| file.sync_all()).map_err(io)?;
+                file.write_all(&json)
+                    .and_then(|()| file.sync_all())
+                    .map_err(io)?;
                 fs::rename(&beside, &path).map_err(io)?;
                 Ok(secrets)
             }
@@ -112,8 +117,11 @@ impl Secrets {
     /// # Errors
     /// When there is no key, or an id stands twice; [`Secrets::open`] rules that out.
     pub fn token_keys(&self) -> Result<TokenKeys, KeyRingError> {
-        let keys: Option<Vec<_>> =
-            self.click_token_keys.iter().map(|(id, text)| Some((*id, key(text)?))).collect();
+        let keys: Option<Vec<_>> = self
+            .click_token_keys
+            .iter()
+            .map(|(id, text)| Some((*id, key(text)?)))
+            .collect();
         TokenKeys::new(&keys.unwrap_or_default())
     }
 
@@ -147,7 +155,10 @@ mod tests {
         let first = Secrets::open(directory.path()).expect("made");
         let second = Secrets::open(directory.path()).expect("read");
         assert_eq!(first.cron_token, second.cron_token);
-        let mode = fs::metadata(directory.path().join(FILE)).expect("a file").permissions().mode();
+        let mode = fs::metadata(directory.path().join(FILE))
+            .expect("a file")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -156,7 +167,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join(FILE);
         fs::write(&path, b"{}").expect("written");
-        assert!(matches!(Secrets::open(directory.path()), Err(SecretsError::Damaged { .. })));
+        assert!(matches!(
+            Secrets::open(directory.path()),
+            Err(SecretsError::Damaged { .. })
+        ));
         assert_eq!(fs::read(&path).expect("read"), b"{}");
     }
 }

@@ -1,1 +1,86 @@
-//! REST API and operator endpoints.
+//! REST endpoints for operators, schedulers and monitoring.
+//!
+//! | route | who | what |
+//! |---|---|---|
+//! | `GET /health` | anyone | state of the components: 200, or 503 where one fails |
+//! | `GET /metrics` | anyone | Prometheus text |
+//! | `POST /v1/rewards/payout/run` | cron token | pays what has matured |
+//! | `POST /v1/commands/review` | operator token | approves or rejects a claim |
+//! | `GET /v1/fates` | operator token | what became of the accepted reports |
+//! | `GET /v1/audit` | operator token | the invariants |
+//!
+//! Errors are problem details (RFC 9457) with a stable `code`: see [`Problem`].
+
+mod authorisation;
+mod health;
+mod operators;
+mod payout_run;
+mod problem;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{HeaderValue, header};
+use operations::{audit::Auditor, commands::Commands, payout_run::PayoutRuns};
+use prometheus::{Registry, TextEncoder};
+use sqlx::PgPool;
+
+pub use authorisation::{BearerToken, Tokens};
+pub use health::{ComponentHealth, ComponentState, HealthReport, HealthSource};
+pub use problem::Problem;
+
+/// The largest body of a request: commands are small.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// What the endpoints work with.
+pub struct Api {
+    /// Connections as an operator.
+    pub pool: PgPool,
+    /// Gives commands.
+    pub commands: Commands,
+    /// Makes payout runs; absent where no rail is configured.
+    pub payout_runs: Option<PayoutRuns>,
+    /// Checks the invariants.
+    pub auditor: Auditor,
+    /// Tells the state of the components.
+    pub health: HealthSource,
+    /// What `/metrics` shows.
+    pub registry: Registry,
+    /// Who may do what.
+    pub tokens: Tokens,
+}
+
+/// The endpoints, to be merged with those of ingest. Whatever else is asked for is a problem with
+/// status 404, or 405 where only the method is wrong.
+pub fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/health", get(health::show))
+        .route("/metrics", get(metrics))
+        .route("/v1/rewards/payout/run", post(payout_run::run))
+        .route("/v1/commands/review", post(operators::review))
+        .route("/v1/fates", get(operators::fates))
+        .route("/v1/audit", get(operators::audit))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .fallback(async || Problem::NotFound)
+        .with_state(api)
+}
+
+/// `GET /metrics`.
+async fn metrics(State(api): State<Arc<Api>>) -> Response {
+    match TextEncoder::new().encode_to_string(&api.registry.gather()) {
+        Ok(text) => {
+            let content_type = HeaderValue::from_static(prometheus::TEXT_FORMAT);
+            ([(header::CONTENT_TYPE, content_type)], text).into_response()
+        }
+        Err(error) => Problem::internal(&error).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,14 @@
 -- The ledger: everything below is derived from the log, and can be rebuilt from it.
 
 CREATE TABLE ledger_epoch (
-    only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
-    epoch    bigint NOT NULL
+    only_one   boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+    epoch      bigint NOT NULL,
+    rebuilding boolean NOT NULL DEFAULT false
 );
 INSERT INTO ledger_epoch (epoch) VALUES (1);
 COMMENT ON TABLE ledger_epoch IS 'New after a restore or a rebuild; stands in every outbox record.';
+COMMENT ON COLUMN ledger_epoch.rebuilding IS
+    'While true, the log holds more about payouts than these tables: nothing is published, cancelled or paid.';
 
 CREATE TABLE consumer_positions (
     consumer    text NOT NULL,
@@ -105,6 +108,7 @@ CREATE INDEX conversions_click ON conversions (click_id);
 CREATE INDEX conversions_conv ON conversions (conv_id);
 CREATE INDEX conversions_heals ON conversions (heals_partition, heals_offset)
     WHERE heals_offset IS NOT NULL;
+CREATE INDEX conversions_undone ON conversions (user_id, clicked_at) WHERE fate = 'undone';
 COMMENT ON TABLE conversions IS
     'Reports of sales whose click is known, by month of the click. conv_id is the report''s event id; led_id the claim that it belongs to.';
 COMMENT ON COLUMN conversions.decision IS 'The decisions record, as it stands in the log: what the fold reads.';
@@ -331,6 +335,19 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 COMMENT ON TABLE audit_log IS 'What operators did. Insert only.';
 
+-- Attaching, unlike making a partition in place, waits for no reader or writer of the parent and
+-- keeps none waiting.
+CREATE FUNCTION add_partition(
+    parent text, child text, from_time timestamptz, to_time timestamptz
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS)',
+        child, parent);
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+        parent, child, from_time, to_time);
+END $$;
+REVOKE ALL ON FUNCTION add_partition(text, text, timestamptz, timestamptz) FROM PUBLIC;
+
 -- Makes the partitions that a span of click times needs: months of clicks and conversions,
 -- quarters of the ledger. Safe from several sessions at once.
 CREATE FUNCTION ensure_partitions(from_time timestamptz, to_time timestamptz) RETURNS void
@@ -347,8 +364,7 @@ BEGIN
         FOREACH parent IN ARRAY ARRAY['clicks', 'conversions'] LOOP
             child := parent || to_char(start_at, '_YYYY_MM');
             IF to_regclass(child) IS NULL THEN
-                EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
-                    child, parent, start_at, start_at + interval '1 month');
+                PERFORM add_partition(parent, child, start_at, start_at + interval '1 month');
             END IF;
         END LOOP;
     END LOOP;
@@ -359,8 +375,7 @@ BEGIN
             parent := 'ledger_h' || remainder;
             child := parent || to_char(start_at, '_YYYY"q"Q');
             IF to_regclass(child) IS NULL THEN
-                EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)',
-                    child, parent, start_at, start_at + interval '3 months');
+                PERFORM add_partition(parent, child, start_at, start_at + interval '3 months');
             END IF;
         END LOOP;
     END LOOP;

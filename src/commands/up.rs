@@ -11,9 +11,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+use super::DataDirArgument;
 use crate::{
     configuration::Configuration,
-    embedded::DataDirectory,
     platform::Platform,
     roles::{RoleOptions, Roles},
 };
@@ -24,9 +24,8 @@ pub struct UpArguments {
     /// Where to listen; overrides the configuration's http.listen [default: 127.0.0.1:8080]
     #[arg(long)]
     listen: Option<SocketAddr>,
-    /// Where all data lives [default: /var/lib/hissaback as root, else ~/.local/share/hissaback]
-    #[arg(long)]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    data_dir: DataDirArgument,
     /// Configuration file; hissaback.example.toml documents its keys
     #[arg(long)]
     config: Option<PathBuf>,
@@ -39,12 +38,15 @@ pub struct UpArguments {
 pub async fn run(arguments: UpArguments) -> anyhow::Result<()> {
     let configuration = Configuration::read(arguments.config.as_deref())?;
     let listener = bind(arguments.listen.unwrap_or(configuration.http.listen)).await?;
-    let data_dir = arguments.data_dir.unwrap_or_else(DataDirectory::default_path);
+    let data_dir = arguments.data_dir.path();
     let platform = Platform::start(&data_dir, Arc::new(SystemClock)).await?;
     let payouts = match &configuration.agcod {
         Some(agcod) => {
             let sms = FileSmsGateway::open(&agcod.sms_file).with_context(|| {
-                format!("the message file {} can't be opened", agcod.sms_file.display())
+                format!(
+                    "the message file {} can't be opened",
+                    agcod.sms_file.display()
+                )
             })?;
             let sms: Arc<dyn sinks::payouts::sms::SmsGateway> = Arc::new(sms);
             Some((agcod.payouts(&platform.secrets)?, sms))
@@ -57,8 +59,12 @@ pub async fn run(arguments: UpArguments) -> anyhow::Result<()> {
         payouts,
         committed: None,
     };
-    let mut roles = Roles::start(&platform, options).await?;
-    eprintln!("hissaback is up on http://{} with data in {}", roles.address, data_dir.display());
+    let roles = Roles::start(&platform, options).await?;
+    eprintln!(
+        "hissaback is up on http://{} with data in {}",
+        roles.address,
+        data_dir.display()
+    );
     let ended = tokio::select! {
         error = roles.failed() => Err(error),
         signalled = signalled() => signalled,

@@ -13,8 +13,8 @@ use ingest::{Dependencies, Ingest, ServerLimits, Settings, router, serve};
 use processors::rules::{
     attribution::{LookedUp, click_to_look_up},
     decide::decide,
-    history::Report,
     fold::Fate,
+    history::Report,
     lifecycle::ClaimState,
     payouts::{ClaimBalance, Limits as CardLimits, allocate},
     settlement::{Neighbourhood, Scope, settle},

@@ -15,7 +15,7 @@ use super::{
     batch::{Batch, Decided},
     fold,
     history::{self, Clicks},
-    locks, payouts, positions,
+    locks, payouts, positions, rebuild,
     rows::{self, ConversionRow, UnmatchedRow},
     write,
 };
@@ -39,6 +39,8 @@ pub(super) async fn apply(
     now: Timestamp,
 ) -> Result<Applied, LedgerError> {
     positions::advance(connection, expected, &batch.next_offsets).await?;
+    locks::names(connection, looks_for_names(batch)).await?;
+    let rebuilding = rebuild::under_way(connection).await?;
     keep_clicks(connection, batch).await?;
     let mut names = keep_commands(connection, &batch.commands).await?;
     let given_up = given_up(&batch.commands);
@@ -61,10 +63,20 @@ pub(super) async fn apply(
             reports: &reports,
             changed: &changed,
             touched: &touched,
+            rebuilding,
         };
         fold_changed(connection, &work, now, &mut applied).await?;
     }
     Ok(applied)
+}
+
+/// Whether a batch holds records of the kind that reports look for, or that look for reports.
+fn looks_for_names(batch: &Batch) -> bool {
+    let heals = |decided: &Decided| decided.decision.heal.is_some();
+    !batch.commands.is_empty()
+        || !batch.payouts.is_empty()
+        || !batch.steps.is_empty()
+        || batch.decisions.iter().any(heals)
 }
 
 /// Inserts clicks, and lets parked reports that wait for them try again.
@@ -256,6 +268,7 @@ struct Work<'a> {
     reports: &'a [Report],
     changed: &'a Clicks,
     touched: &'a payouts::Touched,
+    rebuilding: bool,
 }
 
 /// Loads, evaluates and writes the claims that the batch may change.
@@ -270,11 +283,15 @@ async fn fold_changed(
         reports,
         changed,
         touched,
+        rebuilding,
     } = work;
     locks::click_partitions(connection, changed.keys().copied()).await?;
     let mut history = history::load(connection, changed, reports, &touched.payees).await?;
     payouts::apply(connection, &touched.payouts).await?;
-    applied.payouts_cancelled += payouts::cancel_queued(connection, &touched.given_up, now).await?;
+    if !rebuilding {
+        applied.payouts_cancelled +=
+            payouts::cancel_queued(connection, &touched.given_up, now).await?;
+    }
     history.load_commands_and_payments(connection).await?;
 
     let states = settle(&history.neighbourhood, &history.scope);
@@ -300,6 +317,10 @@ async fn fold_changed(
     keep_claimants(connection, reports).await?;
     write::write(connection, &changes).await?;
     applied.claims_changed = changes.rows.len();
+    if *rebuilding {
+        return Ok(());
+    }
+    write::tell(connection, &changes).await?;
     if !poorer.is_empty() {
         applied.payouts_cancelled += payouts::cancel_unfounded(connection, &poorer, now).await?;
     }

@@ -18,6 +18,9 @@ pub enum LedgerError {
         /// Where it is.
         found: i64,
     },
+    /// Payouts may have been made that the tables don't know of yet.
+    #[error("the ledger is being rebuilt: nobody is paid until it has caught up")]
+    Rebuilding,
     /// A stored record can't be read back.
     #[error("a stored record can't be read: {0}")]
     Stored(#[from] CodecError),

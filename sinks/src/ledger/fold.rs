@@ -97,11 +97,11 @@ pub(super) fn changes<'a>(
 }
 
 fn booked_under_its_names(state: &ClaimState, booked: &BTreeMap<EventId, Booking>) -> Booking {
+    // A record that was appended twice stands at two positions under one name.
+    let names: BTreeSet<EventId> = state.reports.iter().map(|report| report.event_id).collect();
     let mut total = Booking::new();
-    for report in &state.reports {
-        if let Some(lines) = booked.get(&report.event_id) {
-            postings::add(&mut total, lines);
-        }
+    for lines in names.iter().filter_map(|name| booked.get(name)) {
+        postings::add(&mut total, lines);
     }
     total
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use processors::rules::{
-    history::{self, HealClaim, OrderKey, Report},
     fold::Fate,
+    history::{self, HealClaim, OrderKey, Report},
     settlement::{Neighbourhood, Scope},
 };
 use schemas::{
-    ClickId, EventId, Minor, Position, Timestamp, UserId, codec,
+    ClickId, EventId, Minor, Position, Timestamp, Topic, UserId, codec,
     events::{Command, Decision},
 };
 use sqlx::{PgConnection, Row, postgres::PgRow};
@@ -78,6 +78,7 @@ pub(super) async fn load(
         history.load_claimants(connection, &orders).await?;
     }
     history.resolve_heals(connection).await?;
+    history.read_places_again(connection).await?;
     Ok(history)
 }
 
@@ -132,6 +133,54 @@ impl History {
                 .push(report);
         }
         self.clicks.extend(missing);
+        Ok(())
+    }
+
+    /// Reads again where the stored reports stand. The first ones were loaded before orders and
+    /// payees were locked; until then another instance may have changed fates by way of those.
+    async fn read_places_again(
+        &mut self,
+        connection: &mut PgConnection,
+    ) -> Result<(), LedgerError> {
+        if self.stored.is_empty() {
+            return Ok(());
+        }
+        let (partitions, offsets): (Vec<i32>, Vec<i64>) = self
+            .stored
+            .keys()
+            .map(|position| (position.partition, position.offset))
+            .unzip();
+        let times: Vec<_> = self
+            .stored
+            .values()
+            .map(|stored| stored.clicked_at.to_datetime())
+            .collect();
+        let rows = sqlx::query(
+            "SELECT source_partition, source_offset, led_id, fate
+             FROM unnest($1::int[], $2::bigint[], $3::timestamptz[])
+                  AS s (source_partition, source_offset, clicked_at)
+             JOIN conversions USING (source_partition, source_offset, clicked_at)
+             WHERE conversions.clicked_at BETWEEN $4 AND $5",
+        )
+        .bind(&partitions)
+        .bind(&offsets)
+        .bind(&times)
+        .bind(times.iter().min())
+        .bind(times.iter().max())
+        .fetch_all(connection)
+        .await?;
+        for row in rows {
+            let position = Position {
+                topic: Topic::Conversions,
+                partition: row.try_get("source_partition")?,
+                offset: row.try_get("source_offset")?,
+            };
+            let led_id: Option<i64> = row.try_get("led_id")?;
+            if let Some(stored) = self.stored.get_mut(&position) {
+                stored.led_id = led_id.map(EventId::new);
+                stored.fate = row.try_get("fate")?;
+            }
+        }
         Ok(())
     }
 
@@ -260,7 +309,8 @@ fn heal_claim(report: &Report) -> Option<(Position, HealClaim)> {
     Some((heal.heals, claim))
 }
 
-/// Clicks of users with claims in the spans, and in one velocity window before them.
+/// Clicks of users with claims in the spans, and in one velocity window before them. Also those
+/// whose claims were undone since: a claim that closed before then counts them.
 async fn clicks_of_users(
     connection: &mut PgConnection,
     spans: &BTreeMap<UserId, (Timestamp, Timestamp)>,
@@ -273,10 +323,15 @@ async fn clicks_of_users(
         .collect();
     let to: Vec<_> = spans.values().map(|(_, to)| to.to_datetime()).collect();
     let rows = sqlx::query(
-        "SELECT DISTINCT l.click_id, l.clicked_at
+        "SELECT l.click_id, l.clicked_at
          FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS u (user_id, since, until)
          JOIN ledger l ON l.user_id = u.user_id AND l.clicked_at BETWEEN u.since AND u.until
-         WHERE l.clicked_at BETWEEN $4 AND $5",
+         WHERE l.clicked_at BETWEEN $4 AND $5
+         UNION
+         SELECT c.click_id, c.clicked_at
+         FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS u (user_id, since, until)
+         JOIN conversions c ON c.user_id = u.user_id AND c.clicked_at BETWEEN u.since AND u.until
+         WHERE c.fate = 'undone' AND c.clicked_at BETWEEN $4 AND $5",
     )
     .bind(&users)
     .bind(&from)

@@ -1,5 +1,5 @@
-//! The lock order: heals, click partitions, orders, payees; sorted within a class, and never back
-//! to an earlier one. Rows are inserted first where they may be missing, then locked.
+//! The lock order: names, heals, click partitions, orders, payees; sorted within a class, and never
+//! back to an earlier one. Rows are inserted first where they may be missing, then locked.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,19 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::LedgerError;
+
+/// Lets records that look for each other by name find each other: a command and the claim's first
+/// report, a payout and its step, a heal and the parked record. Both may be on their way at once,
+/// in transactions that don't see each other. The rare side takes this lock alone, reports share it.
+pub(super) async fn names(connection: &mut PgConnection, alone: bool) -> Result<(), LedgerError> {
+    let lock = if alone {
+        "SELECT pg_advisory_xact_lock(hashtext('hissaback.ledger.names'))"
+    } else {
+        "SELECT pg_advisory_xact_lock_shared(hashtext('hissaback.ledger.names'))"
+    };
+    sqlx::query(lock).execute(connection).await?;
+    Ok(())
+}
 
 /// Locks parked positions that heals compete for.
 pub(super) async fn heals(

@@ -6,12 +6,13 @@
 //! ```
 //!
 //! What is decided is decided by [`processors::rules`]; here it is loaded, applied and written.
-//! Locks are taken in one order, sorted within a class: heals, click partitions, orders, payees
+//! Locks are taken in one order, sorted within a class: names, heals, click partitions, orders, payees
 //! (docs/adr/0002). So any number of instances neither deadlock nor differ.
 //!
 //! * [`LedgerSink`] follows the log.
 //! * [`OutboxRelay`] publishes what the ledger has to say.
 //! * [`payout_run`] turns matured balances into payouts.
+//! * [`rebuild`] folds the log anew, and keeps quiet meanwhile.
 //! * [`reference`] and [`clicks`] read what the other stages look up.
 
 mod apply;
@@ -28,6 +29,7 @@ pub mod outbox;
 pub mod payout_run;
 mod payouts;
 mod positions;
+pub mod rebuild;
 pub mod reference;
 mod rows;
 mod sink;

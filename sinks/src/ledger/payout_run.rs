@@ -12,7 +12,7 @@ use schemas::{
 use sqlx::{PgConnection, PgPool, Row};
 use uuid::Uuid;
 
-use super::{LedgerError, locks, outbox, payouts, rows};
+use super::{LedgerError, locks, outbox, payouts, rebuild, rows};
 use crate::payouts::{AgcodConfig, CHANNEL, creation_request_id, frozen_request};
 
 /// What a run came to.
@@ -49,6 +49,9 @@ pub async fn run(
     as_of: Timestamp,
     dry_run: bool,
 ) -> Result<PayoutRunSummary, LedgerError> {
+    if rebuild::under_way(&mut *pool.acquire().await?).await? {
+        return Err(LedgerError::Rebuilding);
+    }
     let mut summary = PayoutRunSummary::default();
     let payees: Vec<(Uuid, Uuid)> = sqlx::query_as(
         "SELECT DISTINCT tenant_id, user_id FROM ledger

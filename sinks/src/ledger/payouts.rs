@@ -287,7 +287,8 @@ fn payee(row: &PgRow) -> Result<Payee, LedgerError> {
     ))
 }
 
-/// Balances of users by claim. The caller holds the payees' locks.
+/// Balances of users by claim; also of claims that are owed nothing, since items may name them by
+/// another name. The caller holds the payees' locks.
 pub(super) async fn balances(
     connection: &mut PgConnection,
     users: &[Uuid],
@@ -298,7 +299,7 @@ pub(super) async fn balances(
                 ARRAY(SELECT c.conv_id FROM conversions c
                       WHERE c.click_id = l.click_id AND c.clicked_at = l.clicked_at
                         AND c.led_id = l.led_id) AS names
-         FROM ledger l WHERE l.user_id = ANY($1) AND (l.posted_user > 0 OR l.paid_amount > 0)",
+         FROM ledger l WHERE l.user_id = ANY($1)",
     )
     .bind(users)
     .fetch_all(&mut *connection)

@@ -74,7 +74,7 @@ pub(super) fn book_line(row: &sqlx::postgres::PgRow) -> Result<(BookKey, Minor),
     Ok((key, rows::minor(row, "amount", currency)?))
 }
 
-/// Writes the changes of claims: rows, postings, and what the `ledger` topic is told.
+/// Writes the changes of claims: rows and postings.
 pub(super) async fn write(
     connection: &mut PgConnection,
     changes: &Changes<'_>,
@@ -91,8 +91,7 @@ pub(super) async fn write(
         .iter()
         .map(|(state, lines)| (Subject::Claim(state.name), lines))
         .collect();
-    post(connection, &subjects).await?;
-    tell(connection, changes).await
+    post(connection, &subjects).await
 }
 
 async fn delete_stale(
@@ -190,7 +189,11 @@ pub(super) async fn post(
     Ok(())
 }
 
-async fn tell(connection: &mut PgConnection, changes: &Changes<'_>) -> Result<(), LedgerError> {
+/// Tells the `ledger` topic what changed.
+pub(super) async fn tell(
+    connection: &mut PgConnection,
+    changes: &Changes<'_>,
+) -> Result<(), LedgerError> {
     let count = changes.claims.len() + changes.retired.len();
     let (epoch, sequences) = outbox::reserve(connection, count).await?;
     let mut sequences = sequences.into_iter();

@@ -4,6 +4,13 @@
 #[path = "../support/postgres.rs"]
 mod postgres;
 
+mod equality;
+mod histories;
+mod instances;
+mod isolation;
+mod partitions;
+mod payouts;
 mod records;
 mod smoke;
+mod snapshot;
 mod world;

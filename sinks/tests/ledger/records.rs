@@ -1,12 +1,14 @@
 //! Records of the log, as the tests make them.
 
+use std::fmt;
+
 use schemas::{
     Amount, CampaignId, ClickId, Currency, EventId, LinkId, NetworkId, OfferId, Percentage,
     Position, TenantId, Timestamp, Topic, UserId, codec,
     events::{
-        ClickFacts, ClickRecorded, ClickSignals, Command, CommissionSource, Decision,
-        DuplicatePolicy, FraudRules, Matched, NetworkStatus, Outcome, PayoutMeans, PayoutRequested,
-        PayoutResult, ReportSource, Reported, Terms,
+        ClickFacts, ClickOrigin, ClickRecorded, ClickSignals, Command, CommissionSource, Decision,
+        Device, DuplicatePolicy, FraudRules, Matched, NetworkStatus, Outcome, PayoutMeans,
+        PayoutRequested, PayoutResult, ReportSource, Reported, Terms,
     },
 };
 use stream::NewRecord;
@@ -16,13 +18,70 @@ use uuid::Uuid;
 pub const T0: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
 /// One record of the log, as the ledger reads it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Logged {
     Click(ClickRecorded),
     Decision(Box<Decision>),
     Command(Command),
     Payout(PayoutRequested),
     Step(PayoutResult),
+}
+
+/// Failures print histories: only what the generators vary.
+impl fmt::Debug for Logged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Click(click) => write!(f, "click {}", click.click_id),
+            Self::Decision(decision) => describe(decision, f),
+            Self::Command(command) => write!(f, "{} {:?}", command.issued_at, command.body),
+            Self::Payout(payout) => write!(f, "{} pays {:?}", payout.payout_id, payout.items),
+            Self::Step(result) => write!(f, "{} {:?}", result.payout_id, result.step),
+        }
+    }
+}
+
+fn describe(decision: &Decision, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Decision {
+        event_id,
+        received_at,
+        appended_at,
+        as_of,
+        ..
+    } = decision;
+    write!(f, "report {event_id} at {}", decision.source)?;
+    if let Outcome::Matched(matched) = &decision.outcome {
+        write!(
+            f,
+            " of click {} by {:?}",
+            matched.click.click_id, matched.click.user_id
+        )?;
+    }
+    write!(
+        f,
+        " received {received_at} appended {appended_at} as of {as_of:?}"
+    )?;
+    if let Some(fields) = &decision.reported {
+        let Reported {
+            txn_id,
+            goal_id,
+            network_conversion_id,
+            ..
+        } = fields;
+        write!(
+            f,
+            " {txn_id:?} {goal_id:?} {network_conversion_id:?} {:?}",
+            fields.status
+        )?;
+        write!(f, " {:?} {:?}", fields.sale_amount, fields.converted_at)?;
+    }
+    if let Some(heal) = &decision.heal {
+        write!(
+            f,
+            " heals {} as {} by {:?}",
+            heal.heals, heal.heal_id, heal.author
+        )?;
+    }
+    Ok(())
 }
 
 impl Logged {
@@ -33,6 +92,20 @@ impl Logged {
             Self::Command(_) => Topic::Commands,
             Self::Payout(_) => Topic::Payouts,
             Self::Step(_) => Topic::PayoutResults,
+        }
+    }
+
+    /// A record of the topic, read back.
+    pub fn read(topic: Topic, value: &[u8]) -> Self {
+        match topic {
+            Topic::Clicks => Self::Click(codec::decode(value).expect("a click")),
+            Topic::Decisions => Self::Decision(Box::new(codec::decode(value).expect("a decision"))),
+            Topic::Commands => Self::Command(codec::decode(value).expect("a command")),
+            Topic::Payouts => Self::Payout(codec::decode(value).expect("a payout")),
+            Topic::PayoutResults => Self::Step(codec::decode(value).expect("a step")),
+            Topic::Conversions | Topic::Ledger | Topic::DeadLetters => {
+                panic!("the ledger doesn't read {topic}")
+            }
         }
     }
 
@@ -107,6 +180,27 @@ pub fn click(number: i64, shopper: Option<u128>) -> ClickFacts {
         user_id: shopper.map(user),
         country: None,
         signals: ClickSignals::default(),
+    }
+}
+
+/// The click as it stands in the log.
+pub fn recorded(facts: &ClickFacts) -> ClickRecorded {
+    ClickRecorded {
+        click_id: facts.click_id,
+        clicked_at: facts.clicked_at,
+        received_at: facts.clicked_at,
+        tenant_id: facts.tenant_id,
+        campaign_id: facts.campaign_id,
+        link_id: facts.link_id,
+        offer_id: facts.offer_id,
+        user_id: facts.user_id,
+        country: facts.country,
+        device: Device::Mobile,
+        signals: facts.signals,
+        address_hash: None,
+        address_prefix: None,
+        referrer: None,
+        origin: ClickOrigin::Redirect,
     }
 }
 

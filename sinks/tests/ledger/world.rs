@@ -1,19 +1,25 @@
 //! What a ledger lives in: database, log, clock; and the means to fold a log into it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use prometheus::Registry;
 use schemas::Topic;
 use sinks::ledger::{CONSUMER, LedgerMetrics, LedgerSettings, LedgerSink, OutboxRelay};
 use sqlx::{PgPool, Row};
 use stream::{InMemoryLog, Limits, Log, ManualClock};
-use tokio::task::JoinHandle;
+use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     postgres::Database,
     records::{Logged, T0},
 };
+
+/// One for all cases of the property tests: connections belong to the runtime that made them.
+pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
 /// Only against hanging: far longer than any test takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -81,10 +87,15 @@ impl World {
         self.database.pool(role).await
     }
 
+    /// An empty log in place of the one that was read.
+    pub fn lose_log(&mut self) {
+        self.log = InMemoryLog::new(self.clock.clone(), Limits::default());
+    }
+
     /// Forgets everything: an empty log, and empty tables, whatever guards them.
     pub async fn clear(&mut self) {
         self.clock.set(T0);
-        self.log = InMemoryLog::new(self.clock.clone(), Limits::default());
+        self.lose_log();
         let superuser = self.pool("postgres").await;
         sqlx::query(
             "DO $$
@@ -99,6 +110,7 @@ impl World {
                  ] LOOP
                      EXECUTE format('DELETE FROM %I', name);
                  END LOOP;
+                 UPDATE ledger_epoch SET epoch = 1, rebuilding = false;
              END $$",
         )
         .execute(&superuser)
@@ -108,12 +120,16 @@ impl World {
     }
 
     pub fn sink(&self, batch_records_max: usize) -> LedgerSink {
+        self.measured_sink(batch_records_max, &Registry::new())
+    }
+
+    pub fn measured_sink(&self, batch_records_max: usize, registry: &Registry) -> LedgerSink {
         LedgerSink {
             pool: self.writer.clone(),
             log: self.log.clone(),
             clock: self.clock.clone(),
             written: Arc::default(),
-            metrics: LedgerMetrics::register(&Registry::new()).expect("registered once"),
+            metrics: LedgerMetrics::register(registry).expect("registered once"),
             settings: LedgerSettings { batch_records_max },
             committed: None,
         }
@@ -127,10 +143,23 @@ impl World {
     }
 
     pub async fn append(&self, logged: &Logged) {
-        self.log
-            .append(logged.topic(), vec![logged.to_record()])
-            .await
-            .expect("appended");
+        let record = logged.to_record();
+        let appended = self.log.append(logged.topic(), vec![record]).await;
+        appended.expect("appended");
+    }
+
+    /// Appends records to any partitions, by turns: where a record stands means nothing. The
+    /// steps of a payout stay together, as their key keeps them.
+    pub async fn scatter(&self, records: &[Logged], partitions: i32) {
+        for (logged, turn) in records.iter().zip(0..) {
+            let mut record = logged.to_record();
+            if !matches!(logged, Logged::Step(_)) {
+                let partition = turn % partitions.min(logged.topic().partitions());
+                record = record.in_partition(partition);
+            }
+            let appended = self.log.append(logged.topic(), vec![record]).await;
+            appended.expect("appended");
+        }
     }
 
     /// Folds everything that the log holds.

@@ -58,7 +58,10 @@ pub struct DemoArguments {
 /// What could not be brought up, or that the outcome is not what it has to be.
 pub async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     let started = Instant::now();
-    ensure!(arguments.conversions > 0, "--conversions takes a number from 1 on");
+    ensure!(
+        arguments.conversions > 0,
+        "--conversions takes a number from 1 on"
+    );
     let default_port = if arguments.serve { 8080 } else { 0 };
     let default_address = SocketAddr::from(([127, 0, 0, 1], default_port));
     let listener = up::bind(arguments.listen.unwrap_or(default_address)).await?;
@@ -67,7 +70,7 @@ pub async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     let progress = progress_bar(arguments.json);
     progress.set_message("bringing up PostgreSQL, ClickHouse and the log");
     let script = Script::write(arguments.seed, arguments.conversions, STARTED_AT);
-    let mut stage = DemoStage::raise(directory.path(), listener, &script).await?;
+    let stage = DemoStage::raise(directory.path(), listener, &script).await?;
     let outcome = tokio::select! {
         outcome = perform(&stage, &script, &progress, started, &arguments, &directory) => outcome,
         error = stage.failed() => Err(error),
@@ -101,8 +104,15 @@ async fn perform(
     let (actual, audit) = stage.readings().await?;
     let expected = oracle::expect(script, &record);
     let look_next = look_next(stage, arguments, directory);
-    let summary =
-        Summary::new(script, &record, &expected, &actual, audit, started.elapsed(), look_next);
+    let summary = Summary::new(
+        script,
+        &record,
+        &expected,
+        &actual,
+        audit,
+        started.elapsed(),
+        look_next,
+    );
     progress.finish_and_clear();
     if arguments.json {
         println!("{}", summary.json());
@@ -142,10 +152,14 @@ async fn pay(stage: &DemoStage, run: PayoutRun, progress: &ProgressBar) -> anyho
     stage.set_clock(run.as_of);
     let requested = stage.run_payouts(run.as_of).await?;
     progress.set_message(format!("{requested} gift cards"));
-    stage.wait_for_cards(run.as_of, |open| {
-        progress.set_message(format!("gift cards: {} of {requested}", requested.saturating_sub(open)));
-    })
-    .await?;
+    stage
+        .wait_for_cards(run.as_of, |open| {
+            progress.set_message(format!(
+                "gift cards: {} of {requested}",
+                requested.saturating_sub(open)
+            ));
+        })
+        .await?;
     stage.settle().await
 }
 
@@ -157,8 +171,14 @@ fn look_next(
     let mut next = Vec::new();
     if arguments.serve {
         let address = stage.address();
-        next.push((format!("curl http://{address}/health"), "how each component is".to_owned()));
-        next.push((format!("curl http://{address}/metrics"), "what Prometheus scrapes".to_owned()));
+        next.push((
+            format!("curl http://{address}/health"),
+            "how each component is".to_owned(),
+        ));
+        next.push((
+            format!("curl http://{address}/metrics"),
+            "what Prometheus scrapes".to_owned(),
+        ));
     }
     match directory {
         Directory::Kept(path) => {
@@ -179,7 +199,10 @@ fn look_next(
             ));
         }
     }
-    next.push(("docs/architecture.md".to_owned(), "one click, walked to its gift card".to_owned()));
+    next.push((
+        "docs/architecture.md".to_owned(),
+        "one click, walked to its gift card".to_owned(),
+    ));
     next
 }
 
@@ -188,8 +211,11 @@ fn day(at: Timestamp) -> String {
 }
 
 fn progress_bar(json: bool) -> ProgressBar {
-    let target =
-        if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) };
+    let target = if json {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr_with_hz(5)
+    };
     let bar = ProgressBar::with_draw_target(None, target);
     if let Ok(style) = ProgressStyle::with_template("{elapsed:>4} {bar:32} {pos}/{len} {msg}") {
         bar.set_style(style);
@@ -213,7 +239,9 @@ impl Directory {
                 .context("no temporary directory can be made: name another with --data-dir")?;
             return Ok(Self::Temporary(directory));
         };
-        let occupied = path.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+        let occupied = path
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_some());
         ensure!(
             !occupied,
             "{} holds something already: the demo needs a fresh directory",

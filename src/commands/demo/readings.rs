@@ -153,14 +153,16 @@ fn sums(totals: &ClickHouseTotals) -> Vec<AnalyticsSum> {
     let mut sums: HashMap<String, AnalyticsSum> = HashMap::new();
     for ((currency, _status), claims) in &totals.claims {
         let currency = currency.to_string();
-        let sum = sums.entry(currency.clone()).or_insert_with(|| AnalyticsSum {
-            currency,
-            claims: 0,
-            commission: Decimal::ZERO,
-            user: Decimal::ZERO,
-            creator: Decimal::ZERO,
-            fee: Decimal::ZERO,
-        });
+        let sum = sums
+            .entry(currency.clone())
+            .or_insert_with(|| AnalyticsSum {
+                currency,
+                claims: 0,
+                commission: Decimal::ZERO,
+                user: Decimal::ZERO,
+                creator: Decimal::ZERO,
+                fee: Decimal::ZERO,
+            });
         sum.claims += claims.claims;
         sum.commission += units(claims.posted.commission_micros);
         sum.user += units(claims.posted.user_micros);

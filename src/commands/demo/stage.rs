@@ -2,6 +2,7 @@
 //! gift-card service that makes mistakes.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     num::NonZeroU32,
     path::Path,
@@ -17,9 +18,9 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use operations::{audit, caught_up, fates};
+use operations::{audit, caught_up, fates, reference};
 use rand::distr::{Alphanumeric, SampleString};
-use schemas::{ClickId, Currency, Timestamp, token::TokenKeys};
+use schemas::{ClickId, Currency, Timestamp, Topic, token::TokenKeys};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sinks::{
@@ -32,7 +33,7 @@ use sinks::{
         sms::{FileSmsGateway, MessageText, SmsGateway},
     },
 };
-use stream::{Clock, ManualClock};
+use stream::{Clock, Log, ManualClock};
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
 
 use super::{
@@ -78,7 +79,9 @@ impl DemoStage {
     ) -> anyhow::Result<Self> {
         let clock = Arc::new(ManualClock::new(script.started_at));
         let platform = Platform::start(data_dir, Arc::clone(&clock) as Arc<dyn Clock>).await?;
-        seeding::seed(&platform.operator, &script.seeds, &platform.secrets.contact_key())
+        let file = seeding::reference_file(&script.seeds)?;
+        let contact_key = platform.secrets.contact_key();
+        reference::import(&platform.operator, &file, &contact_key, script.started_at)
             .await
             .context("the reference data could not be seeded")?;
 
@@ -114,13 +117,24 @@ impl DemoStage {
             ingest: ingest::Settings::default(),
             payouts: Some((payouts, sms)),
             committed: Some(Arc::new(move |event_id, _latency| {
-                locked(&noted).entry(event_id).or_insert_with(SystemTime::now);
+                locked(&noted)
+                    .entry(event_id)
+                    .or_insert_with(SystemTime::now);
             })),
         };
         let token_keys = platform.secrets.token_keys()?;
         let roles = Roles::start(&platform, options).await?;
         let http = Client::builder(TokioExecutor::new()).build_http();
-        Ok(Self { platform, roles, clock, token_keys, agcod, agcod_server, commits, http })
+        Ok(Self {
+            platform,
+            roles,
+            clock,
+            token_keys,
+            agcod,
+            agcod_server,
+            commits,
+            http,
+        })
     }
 
     /// Where the product listens.
@@ -139,7 +153,7 @@ impl DemoStage {
     }
 
     /// Waits until a role ends by itself.
-    pub async fn failed(&mut self) -> anyhow::Error {
+    pub async fn failed(&self) -> anyhow::Error {
         self.roles.failed().await
     }
 
@@ -150,14 +164,23 @@ impl DemoStage {
         let deadline = Instant::now() + PATIENCE;
         loop {
             caught_up::wait_until_caught_up(log.as_ref(), writer, PATIENCE).await?;
-            let healed = self.roles.healer.heal_once().await?.healed;
-            let unpublished: i64 =
-                sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(writer).await?;
-            if healed == 0 && unpublished == 0 {
-                caught_up::wait_until_caught_up(log.as_ref(), writer, PATIENCE).await?;
-                return Ok(());
+            // A report whose click is known by now is due for the healing role; what the ledger
+            // had to say is on its way out.
+            let waiting: i64 = sqlx::query_scalar(
+                "SELECT (SELECT count(*) FROM outbox)
+                      + (SELECT count(*) FROM unmatched_conversions
+                         WHERE state = 'parked' AND next_try_at <= $1)",
+            )
+            .bind(self.clock.now().to_datetime())
+            .fetch_one(writer)
+            .await?;
+            if waiting == 0 {
+                return Ok(caught_up::wait_until_caught_up(log.as_ref(), writer, PATIENCE).await?);
             }
-            ensure!(Instant::now() < deadline, "the ledger doesn't settle: {unpublished} unpublished");
+            ensure!(
+                Instant::now() < deadline,
+                "the ledger doesn't settle: {waiting} are waiting"
+            );
             sleep(POLL).await;
         }
     }
@@ -165,24 +188,30 @@ impl DemoStage {
     /// Runs payouts through the API, as the scheduler would, and gives the number of cards.
     pub async fn run_payouts(&self, as_of: Timestamp) -> anyhow::Result<u64> {
         let request = Request::post(format!("http://{}/v1/rewards/payout/run", self.address()))
-            .header("authorization", format!("Bearer {}", self.platform.secrets.cron_token))
+            .header(
+                "authorization",
+                format!("Bearer {}", self.platform.secrets.cron_token),
+            )
             .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(json!({ "as_of": as_of }).to_string())))?;
+            .body(Full::new(Bytes::from(
+                json!({ "as_of": as_of }).to_string(),
+            )))?;
         let response = self.http.request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         let body: Value =
             serde_json::from_slice(&body).context("the payout run's answer is no JSON")?;
-        ensure!(status.is_success(), "the payout run was answered with {status}: {body}");
-        body["paid_count"].as_u64().context("the payout run tells no paid_count")
+        ensure!(
+            status.is_success(),
+            "the payout run was answered with {status}: {body}"
+        );
+        body["paid_count"]
+            .as_u64()
+            .context("the payout run tells no paid_count")
     }
 
     /// Waits until no payout is on its way, moving the clock on for retries.
-    pub async fn wait_for_cards(
-        &self,
-        from: Timestamp,
-        shown: impl Fn(u64),
-    ) -> anyhow::Result<()> {
+    pub async fn wait_for_cards(&self, from: Timestamp, shown: impl Fn(u64)) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         let mut now = from;
         loop {
@@ -206,34 +235,41 @@ impl DemoStage {
 
     /// What came out, and the audit's verdict.
     pub async fn readings(&self) -> anyhow::Result<(Actual, Audit)> {
-        let Platform { log, operator, clickhouse, .. } = &self.platform;
+        let Platform {
+            log,
+            operator,
+            clickhouse,
+            ..
+        } = &self.platform;
         let client = clickhouse.client();
         let totals = match &client {
             Some(client) => {
-                caught_up::wait_until_analytics_complete(log.as_ref(), client, PATIENCE).await?;
+                wait_for_analytics(log.as_ref(), client).await?;
                 Some(completeness::totals(client).await?)
             }
             None => None,
         };
         let counted = fates::count(operator).await?;
         let fates = Fates {
-            ledgered: counted.ledgered,
-            updates: counted.updates,
-            repetitions: counted.repetitions,
-            duplicates: counted.duplicates,
-            unmatched: counted.unmatched,
-            ignored: counted.ignored,
-            dead_lettered: counted.dead_lettered,
+            ledgered: counted.ledgered.unsigned_abs(),
+            updates: counted.updates.unsigned_abs(),
+            repetitions: counted.repetitions.unsigned_abs(),
+            duplicates: counted.duplicates.unsigned_abs(),
+            unmatched: counted.unmatched.unsigned_abs(),
+            ignored: counted.ignored.unsigned_abs(),
+            dead_lettered: counted.dead_lettered.unsigned_abs(),
         };
         let commits = locked(&self.commits).clone();
         let actual =
             readings::read(operator, fates, &commits, &self.agcod, totals.as_ref()).await?;
         let report = audit::audit(operator, client.as_ref(), log.as_ref()).await?;
-        let broken: Vec<String> = report.broken().map(ToString::to_string).collect();
-        let audit = if broken.is_empty() {
-            Audit::Ok { checks: report.checks.len() }
+        let audit = if report.ok {
+            Audit::Ok {
+                checks: report.findings.len(),
+            }
         } else {
-            Audit::Broken(broken)
+            // The whole table: it shows the offending rows.
+            Audit::Broken(report.to_string().lines().map(str::to_owned).collect())
         };
         Ok((actual, audit))
     }
@@ -244,6 +280,32 @@ impl DemoStage {
         self.agcod_server.abort();
         stopped.and(self.platform.stop().await)
     }
+}
+
+/// Waits until analytics has everything that the log holds.
+async fn wait_for_analytics(log: &dyn Log, client: &clickhouse::Client) -> anyhow::Result<()> {
+    let mut ends = BTreeMap::new();
+    for topic in [
+        Topic::Clicks,
+        Topic::Decisions,
+        Topic::Ledger,
+        Topic::Payouts,
+        Topic::PayoutResults,
+    ] {
+        for partition in 0..topic.partitions() {
+            let high = log.watermarks(topic, partition).await?.high;
+            ends.insert((topic, partition), high);
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while !completeness::covers(&completeness::complete_up_to(client).await?, &ends) {
+        ensure!(
+            Instant::now() < deadline,
+            "analytics doesn't catch up with the log"
+        );
+        sleep(POLL).await;
+    }
+    Ok(())
 }
 
 fn locked(commits: &Mutex<Commits>) -> MutexGuard<'_, Commits> {

@@ -1,0 +1,75 @@
+//! `GET /health`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::Api;
+
+/// Tells the state of the components, at once: what takes long to find out is found out beforehand.
+pub type HealthSource = Arc<dyn Fn() -> HealthReport + Send + Sync>;
+
+/// State of the components:
+///
+/// ```json
+/// {"components": {"log": {"state": "ready"},
+///                 "analytics": {"state": "off", "detail": "libchdb is not installed"}}}
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct HealthReport {
+    /// By name.
+    pub components: BTreeMap<String, ComponentHealth>,
+}
+
+/// State of one component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ComponentHealth {
+    /// Whether it works.
+    pub state: ComponentState,
+    /// What an operator should know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// Whether a component works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ComponentState {
+    /// It works.
+    Ready,
+    /// It isn't wanted, or can't be had; the rest works without it.
+    Off,
+    /// It works, but lags or repeats.
+    Degraded,
+    /// It doesn't work.
+    Failing,
+}
+
+impl HealthReport {
+    /// Whether everything that is needed works.
+    pub fn ready(&self) -> bool {
+        self.components
+            .values()
+            .all(|component| match component.state {
+                ComponentState::Ready | ComponentState::Off | ComponentState::Degraded => true,
+                ComponentState::Failing => false,
+            })
+    }
+}
+
+/// 200 while everything that is needed works, else 503; the report in both cases.
+pub(crate) async fn show(State(api): State<Arc<Api>>) -> Response {
+    let report = (api.health)();
+    let status = if report.ready() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(report)).into_response()
+}

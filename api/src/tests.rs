@@ -1,0 +1,271 @@
+use std::sync::Mutex;
+
+use axum::body::Body;
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use operations::event_ids::EventIdSource;
+use prometheus::IntCounter;
+use schemas::{
+    Timestamp, Topic, codec,
+    event_id::EventIds,
+    events::{Command, CommandBody, Verdict},
+};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use stream::{InMemoryLog, Limits, Log, ManualClock};
+use tower::ServiceExt;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+struct World {
+    log: Arc<InMemoryLog>,
+    router: Router,
+}
+
+/// Nothing here asks the database.
+fn world(state: ComponentState) -> World {
+    let nowhere = PgConnectOptions::new_without_pgpass()
+        .socket("/nonexistent")
+        .username("nobody");
+    let pool = PgPoolOptions::new()
+        .acquire_timeout(std::time::Duration::from_millis(50))
+        .connect_lazy_with(nowhere);
+    let clock = Arc::new(ManualClock::new(NOW));
+    let log = InMemoryLog::new(clock.clone(), Limits::default());
+    let ids = Arc::new(Mutex::new(EventIds::new(1).expect("a valid instance")));
+    let event_ids = EventIdSource::new(ids, clock.clone());
+    let registry = Registry::new();
+    let counter = IntCounter::new("hissaback_things_total", "Things.").expect("a metric");
+    registry.register(Box::new(counter)).expect("registered");
+    let report = HealthReport {
+        components: [(
+            "log".to_owned(),
+            ComponentHealth {
+                state,
+                detail: None,
+            },
+        )]
+        .into(),
+    };
+    let api = Api {
+        pool: pool.clone(),
+        commands: Commands::new(log.clone(), clock, event_ids),
+        payout_runs: None,
+        auditor: Auditor {
+            pool,
+            log: log.clone(),
+            clickhouse: None,
+        },
+        health: Arc::new(move || report.clone()),
+        registry,
+        tokens: Tokens {
+            cron: Some(BearerToken::new("tick")),
+            operator: Some(BearerToken::new("open sesame")),
+        },
+    };
+    World {
+        log,
+        router: router(Arc::new(api)),
+    }
+}
+
+impl World {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: impl Into<Body>,
+    ) -> (StatusCode, serde_json::Value) {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(body.into()).expect("a request");
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("answered");
+        let status = response.status();
+        let bytes = response.into_body().collect().await.expect("a body");
+        let bytes = bytes.to_bytes();
+        let json = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into());
+        (status, json)
+    }
+
+    async fn commands(&self) -> Vec<Command> {
+        let mut commands = Vec::new();
+        for partition in 0..Topic::Commands.partitions() {
+            let records = self.log.read(Topic::Commands, partition, 0, 100).await;
+            for record in records.expect("readable") {
+                commands.push(codec::decode(&record.value).expect("a command"));
+            }
+        }
+        commands
+    }
+}
+
+#[tokio::test]
+async fn health_is_503_while_something_needed_fails() {
+    for (state, expected) in [
+        (ComponentState::Ready, StatusCode::OK),
+        (ComponentState::Off, StatusCode::OK),
+        (ComponentState::Failing, StatusCode::SERVICE_UNAVAILABLE),
+    ] {
+        let (status, body) = world(state).ask(Method::GET, "/health", None, "").await;
+        assert_eq!(status, expected);
+        assert!(body["components"]["log"]["state"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text() {
+    let world = world(ComponentState::Ready);
+    let (status, body) = world.ask(Method::GET, "/metrics", None, "").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(
+        body.as_str()
+            .expect("text")
+            .contains("hissaback_things_total 0")
+    );
+}
+
+#[tokio::test]
+async fn other_routes_and_methods_are_problems_with_codes() {
+    let world = world(ComponentState::Ready);
+    let (status, body) = world.ask(Method::GET, "/v2/everything", None, "").await;
+    assert_eq!(
+        (status, &body["code"]),
+        (StatusCode::NOT_FOUND, &"not_found".into())
+    );
+    assert_eq!(body["status"], 404);
+    let (status, body) = world.ask(Method::DELETE, "/v1/audit", None, "").await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(body["code"], "method_not_allowed");
+}
+
+#[tokio::test]
+async fn each_door_has_its_own_key() {
+    let world = world(ComponentState::Ready);
+    for (path, method, others) in [
+        ("/v1/rewards/payout/run", Method::POST, "open sesame"),
+        ("/v1/commands/review", Method::POST, "tick"),
+        ("/v1/fates", Method::GET, "tick"),
+        ("/v1/audit", Method::GET, "tick"),
+    ] {
+        let (status, body) = world.ask(method.clone(), path, None, "{}").await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(body["code"], "unauthorised");
+        for token in [others, "", "tick ", "ticktick"] {
+            if token.trim() == "tick" && others != "tick" {
+                continue;
+            }
+            let (status, body) = world.ask(method.clone(), path, Some(token), "{}").await;
+            assert_eq!(status, StatusCode::FORBIDDEN, "{path} {token:?}");
+            assert_eq!(body["code"], "forbidden");
+        }
+    }
+    assert!(world.commands().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_review_is_in_the_log_before_it_is_answered() {
+    let world = world(ComponentState::Ready);
+    let body = r#"{"conv_id": "42", "verdict": "approve", "reason": "called the shopper"}"#;
+    let path = "/v1/commands/review";
+    let (status, answer) = world
+        .ask(Method::POST, path, Some("open sesame"), body)
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    let commands = world.commands().await;
+    let [command] = &commands[..] else {
+        panic!("one command was expected: {commands:?}");
+    };
+    assert_eq!(answer["command_id"], command.command_id.to_string());
+    assert_eq!(
+        (command.issued_at, command.reason.as_str()),
+        (NOW, "called the shopper")
+    );
+    match &command.body {
+        CommandBody::ReviewClaim(review) => {
+            assert_eq!(
+                (review.event_id.get(), review.verdict),
+                (42, Verdict::Approve)
+            );
+        }
+        other => panic!("a review was expected: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_say_something_else_are_refused() {
+    let world = world(ComponentState::Ready);
+    let long = format!(
+        r#"{{"conv_id": "42", "verdict": "reject", "reason": "{}"}}"#,
+        "x".repeat(2_000)
+    );
+    for body in [
+        "",
+        "{",
+        "[]",
+        r#"{"conv_id": "0", "verdict": "approve", "reason": "x"}"#,
+        r#"{"conv_id": "42", "verdict": "maybe", "reason": "x"}"#,
+        r#"{"conv_id": "42", "verdict": "approve", "reason": "  "}"#,
+        r#"{"conv_id": "42", "verdict": "approve", "reason": "x", "amount": 5}"#,
+        &long,
+    ] {
+        let path = "/v1/commands/review";
+        let (status, answer) = world
+            .ask(Method::POST, path, Some("open sesame"), body.to_owned())
+            .await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+        assert_eq!(answer["code"], "invalid_body");
+    }
+    let path = "/v1/commands/review";
+    let huge = " ".repeat(BODY_BYTES_MAX + 1);
+    let (status, _) = world
+        .ask(Method::POST, path, Some("open sesame"), huge)
+        .await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(world.commands().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_log_that_takes_nothing_is_503() {
+    let world = world(ComponentState::Ready);
+    world.log.close().await;
+    let body = r#"{"conv_id": "42", "verdict": "approve", "reason": "x"}"#;
+    let path = "/v1/commands/review";
+    let (status, answer) = world
+        .ask(Method::POST, path, Some("open sesame"), body)
+        .await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer["code"], "unavailable");
+}
+
+#[tokio::test]
+async fn a_payout_run_without_a_rail_and_a_ledger_without_a_database_say_so() {
+    let world = world(ComponentState::Ready);
+    let path = "/v1/rewards/payout/run";
+    let (status, answer) = world.ask(Method::POST, path, Some("tick"), "").await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (StatusCode::CONFLICT, &"not_configured".into())
+    );
+    let (status, answer) = world
+        .ask(Method::POST, path, Some("tick"), r#"{"as_of": 5}"#)
+        .await;
+    assert_eq!(
+        (status, &answer["code"]),
+        (StatusCode::BAD_REQUEST, &"invalid_body".into())
+    );
+    for path in ["/v1/fates", "/v1/audit"] {
+        let (status, answer) = world.ask(Method::GET, path, Some("open sesame"), "").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(answer["code"], "unavailable");
+    }
+}

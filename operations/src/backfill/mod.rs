@@ -1,0 +1,440 @@
+//! Loads history from a network's CSV export, through the same pipeline as postbacks
+//! (`hissaback backfill --trackier-csv`).
+//!
+//! ```text
+//!  file ─▶ header ─▶ row ─▶ Trackier's parameters ─▶ conversions (source csv, as of the snapshot)
+//!                     └─ not a row of this table ─▶ refused, by line and reason
+//! ```
+//!
+//! Columns are those of Trackier's conversions export, in any order. A row that can be told to be
+//! a report is appended, even where it can't be used, as a postback would be; what isn't a row of
+//! the table is refused and named. Memory stays flat, whatever the size of the file. Running it
+//! twice appends everything twice, with the same as-of time: repetitions, by fate.
+
+mod columns;
+mod tape;
+
+use std::{fs::File, io, path::Path, sync::Arc};
+
+use csv::ByteRecord;
+use ingest::{parameters::Parameters, reason_name, redaction::Redaction, trackier};
+use schemas::{
+    ClickId, Currency, NetworkId, TenantId, Timestamp, Topic,
+    codec::{self, CodecError},
+    events::{ConversionReported, Malformed, RawReport, ReportSource, Reported},
+    reference::ReferenceData,
+    token::TokenKeys,
+};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use stream::{AppendError, Clock, Log, NewRecord, Refusal};
+
+use crate::event_ids::{EventIdSource, IdsExhausted};
+use columns::Columns;
+use tape::{ROW_BYTES_MAX, Row, Tape};
+
+pub use columns::HeaderError;
+
+/// Rows appended together.
+const BATCH_ROWS: usize = 500;
+/// A batch is closed when it holds this much, so that memory stays flat for long rows too.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How much of a row the log keeps, as of a postback.
+const RAW_BYTES_MAX: usize = 64 * 1024;
+/// Refused rows that a summary names; all of them are counted.
+const REFUSED_ROWS_MAX: usize = 1_000;
+/// How long to wait when the log takes no more for the moment.
+const OVERLOADED_WAIT: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// What to load, and as what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackfillSettings {
+    /// The tenant that the export is of. A row about another one's click stays unmatched.
+    pub tenant_id: TenantId,
+    /// The network instance that it comes from.
+    pub network_id: NetworkId,
+    /// The time that the export is a snapshot of; it ranks the rows. The file's modification time,
+    /// where absent.
+    pub as_of: Option<Timestamp>,
+    /// How far times without a zone are ahead of UTC. Trackier's `created` is UTC in the API, and
+    /// in the network's own zone in some exports.
+    pub utc_offset_minutes: i32,
+}
+
+/// What loading came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct BackfillSummary {
+    /// Rows read, without the header.
+    pub rows: u64,
+    /// Rows in the log now, durable.
+    pub appended: u64,
+    /// Of those, rows that can't be used: their fate is *ignored*.
+    pub malformed: u64,
+    /// Rows that are not in the log.
+    pub refused: u64,
+    /// Rows that can't be used or were refused, by line; the first thousand.
+    pub refused_rows: Vec<RefusedRow>,
+}
+
+/// A row that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RefusedRow {
+    /// Where it begins, from 1.
+    pub line: u64,
+    /// Why.
+    pub reason: String,
+    /// Whether the log keeps it all the same, as a postback with the same defect is kept.
+    pub kept: bool,
+}
+
+/// Why a file was not loaded, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BackfillError {
+    /// The file can't be opened.
+    #[error("{path} can't be read: {source}")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// No such tenant.
+    #[error("there is no tenant {0}")]
+    TenantUnknown(TenantId),
+    /// No such network instance.
+    #[error("there is no network {0}")]
+    NetworkUnknown(NetworkId),
+    /// A snapshot of the future would outrank everything that comes until then.
+    #[error("the export is as of {as_of}, which lies in the future: it is {now}")]
+    AsOfInFuture {
+        /// As of when the export says to be.
+        as_of: Timestamp,
+        /// The present.
+        now: Timestamp,
+    },
+    /// The header can't be used.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// The file can't be read on. The rows before were appended.
+    #[error("line {line}: {reason}")]
+    Read {
+        /// Where.
+        line: u64,
+        /// Why.
+        reason: String,
+    },
+    /// No event ids.
+    #[error(transparent)]
+    Ids(#[from] IdsExhausted),
+    /// A report doesn't fit its schema.
+    #[error("a row can't be encoded: {0}")]
+    Encode(#[from] CodecError),
+    /// The log did not take rows, or it isn't known whether it did. Running it again is harmless.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+/// Loads exports.
+#[derive(Clone)]
+pub struct Backfill {
+    /// Where rows go.
+    pub log: Arc<dyn Log>,
+    /// The time port: when rows are received.
+    pub clock: Arc<dyn Clock>,
+    /// Names the reports.
+    pub event_ids: EventIdSource,
+    /// Opens click tokens, to place rows by their click.
+    pub token_keys: TokenKeys,
+    /// Which columns' values never reach the log.
+    pub redaction: Redaction,
+    /// Tenants and networks.
+    pub reference: Arc<ReferenceData>,
+}
+
+/// What the rows of one run have in common.
+struct Import<'a> {
+    backfill: &'a Backfill,
+    settings: BackfillSettings,
+    as_of: Timestamp,
+    default_currency: Option<Currency>,
+    delimiter: u8,
+    columns: Columns,
+}
+
+/// Rows on their way to the log.
+#[derive(Default)]
+struct Batch {
+    records: Vec<NewRecord>,
+    bytes: usize,
+}
+
+impl Backfill {
+    /// Loads a file. `progress` is told after each batch, once it is durable.
+    ///
+    /// # Errors
+    /// See [`BackfillError`]; what was appended before stays.
+    pub async fn load_file(
+        &self,
+        path: &Path,
+        settings: BackfillSettings,
+        progress: impl FnMut(&BackfillSummary),
+    ) -> Result<BackfillSummary, BackfillError> {
+        let unreadable = |source| BackfillError::Open {
+            path: path.display().to_string(),
+            source,
+        };
+        let file = File::open(path).map_err(unreadable)?;
+        let as_of = match settings.as_of {
+            Some(as_of) => as_of,
+            None => {
+                let modified = file.metadata().and_then(|metadata| metadata.modified());
+                chrono::DateTime::<chrono::Utc>::from(modified.map_err(unreadable)?).into()
+            }
+        };
+        self.load(file, as_of, settings, progress).await
+    }
+
+    /// Loads an export from a reader, as of a time.
+    ///
+    /// # Errors
+    /// See [`BackfillError`]; what was appended before stays.
+    pub async fn load<R: io::Read>(
+        &self,
+        input: R,
+        as_of: Timestamp,
+        settings: BackfillSettings,
+        mut progress: impl FnMut(&BackfillSummary),
+    ) -> Result<BackfillSummary, BackfillError> {
+        let network = self.check(as_of, settings)?;
+        let mut peeked = io::BufReader::new(input);
+        let delimiter = delimiter(&mut peeked).map_err(|error| at_line(1, &error))?;
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(delimiter)
+            .from_reader(Tape::new(peeked));
+        let mut record = ByteRecord::new();
+        if next_row(&mut reader, &mut record)?.is_none() {
+            return Err(HeaderError::Empty.into());
+        }
+        let import = Import {
+            backfill: self,
+            settings,
+            as_of,
+            default_currency: network,
+            delimiter,
+            columns: Columns::read(&record, &self.redaction)?,
+        };
+        let mut summary = BackfillSummary::default();
+        let mut batch = Batch::default();
+        loop {
+            let row = match next_row(&mut reader, &mut record) {
+                Ok(Some(row)) => row,
+                Ok(None) => break,
+                Err(error) => {
+                    self.append(&mut batch, &mut summary).await?;
+                    progress(&summary);
+                    return Err(error);
+                }
+            };
+            summary.rows += 1;
+            import.take(&row, &record, &mut batch, &mut summary).await?;
+            if batch.records.len() == BATCH_ROWS || batch.bytes >= BATCH_BYTES {
+                self.append(&mut batch, &mut summary).await?;
+                progress(&summary);
+            }
+        }
+        self.append(&mut batch, &mut summary).await?;
+        progress(&summary);
+        Ok(summary)
+    }
+
+    /// Checks what the run is about, and gives the network's default currency.
+    fn check(
+        &self,
+        as_of: Timestamp,
+        settings: BackfillSettings,
+    ) -> Result<Option<Currency>, BackfillError> {
+        let BackfillSettings {
+            tenant_id,
+            network_id,
+            ..
+        } = settings;
+        if !self.reference.tenants.contains_key(&tenant_id) {
+            return Err(BackfillError::TenantUnknown(tenant_id));
+        }
+        let network = self.reference.networks.get(&network_id);
+        let network = network.ok_or(BackfillError::NetworkUnknown(network_id))?;
+        let now = self.clock.now();
+        if as_of > now {
+            return Err(BackfillError::AsOfInFuture { as_of, now });
+        }
+        Ok(Some(network.default_currency))
+    }
+
+    async fn append(
+        &self,
+        batch: &mut Batch,
+        summary: &mut BackfillSummary,
+    ) -> Result<(), BackfillError> {
+        let Batch { records, .. } = std::mem::take(batch);
+        if records.is_empty() {
+            return Ok(());
+        }
+        let count = records.len() as u64;
+        loop {
+            match self.log.append(Topic::Conversions, records.clone()).await {
+                Ok(_) => break,
+                Err(AppendError::Determinate(Refusal::Overloaded { .. })) => {
+                    tokio::time::sleep(OVERLOADED_WAIT).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        summary.appended += count;
+        Ok(())
+    }
+}
+
+impl Import<'_> {
+    /// Takes a row into the batch, or refuses it.
+    async fn take(
+        &self,
+        row: &Row,
+        record: &ByteRecord,
+        batch: &mut Batch,
+        summary: &mut BackfillSummary,
+    ) -> Result<(), BackfillError> {
+        let mut name = |reason: String, kept| {
+            if summary.refused_rows.len() < REFUSED_ROWS_MAX {
+                let line = row.line;
+                summary.refused_rows.push(RefusedRow { line, reason, kept });
+            }
+        };
+        let (fields, columns) = (record.len(), self.columns.count());
+        if fields != columns {
+            name(format!("{fields} fields instead of {columns}"), false);
+            summary.refused += 1;
+            return Ok(());
+        }
+        if row.bytes.len() > ROW_BYTES_MAX {
+            name(format!("longer than {ROW_BYTES_MAX} bytes"), false);
+            summary.refused += 1;
+            return Ok(());
+        }
+        let (click_ref, outcome) = self.read(record);
+        if let Err(reason) = outcome {
+            name(reason_name(reason).to_owned(), true);
+            summary.malformed += 1;
+        }
+        let event = self
+            .event(row, record, click_ref.as_deref(), outcome)
+            .await?;
+        let key = match (event.click_id, click_ref) {
+            (Some(click_id), _) => click_id.to_string(),
+            (None, Some(click_ref)) => click_ref,
+            (None, None) => event.event_id.to_string(),
+        };
+        let record = NewRecord::new(key, codec::encode(&event)?);
+        batch.bytes += record.bytes();
+        batch.records.push(record);
+        Ok(())
+    }
+
+    /// What a row says: its click reference, and the report or the first thing wrong with it.
+    fn read(&self, record: &ByteRecord) -> (Option<String>, Result<Reported, Malformed>) {
+        let Some(values) = self.columns.values(record, self.default_currency) else {
+            return (None, Err(Malformed::NotUtf8));
+        };
+        let mut parameters = Parameters::default();
+        for (name, value) in values {
+            parameters.insert(name, value);
+        }
+        let click_ref = trackier::click_reference(&parameters);
+        let click_ref = click_ref.ok().map(str::to_owned);
+        let outcome = trackier::read(&parameters, self.settings.utc_offset_minutes);
+        (click_ref, outcome)
+    }
+
+    async fn event(
+        &self,
+        row: &Row,
+        record: &ByteRecord,
+        click_ref: Option<&str>,
+        outcome: Result<Reported, Malformed>,
+    ) -> Result<ConversionReported, BackfillError> {
+        let (reported, malformed) = match outcome {
+            Ok(reported) => (Some(reported), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        Ok(ConversionReported {
+            event_id: self.backfill.event_ids.draw().await?,
+            received_at: self.backfill.clock.now(),
+            source: ReportSource::Csv,
+            as_of: Some(self.as_of),
+            network_id: self.settings.network_id,
+            tenant_id: Some(self.settings.tenant_id),
+            click_id: click_ref.and_then(|text| self.click_id(text)),
+            raw: self.raw(row, record),
+            reported,
+            malformed,
+            heal: None,
+        })
+    }
+
+    /// The click that a reference names, as far as that can be told without looking it up.
+    fn click_id(&self, click_ref: &str) -> Option<ClickId> {
+        let number = click_ref.parse().ok();
+        number.or_else(|| {
+            let token = self.backfill.token_keys.open(click_ref).ok()?;
+            Some(token.click_id)
+        })
+    }
+
+    fn raw(&self, row: &Row, record: &ByteRecord) -> RawReport {
+        let redacted = self.columns.redact(record, self.delimiter);
+        let mut bytes = redacted.unwrap_or_else(|| row.bytes.clone());
+        let truncated = bytes.len() > RAW_BYTES_MAX;
+        bytes.truncate(RAW_BYTES_MAX);
+        RawReport {
+            bytes,
+            content_type: "text/csv".to_owned(),
+            sha256: hex::encode(Sha256::digest(&row.bytes)),
+            truncated,
+        }
+    }
+}
+
+/// The next row with the bytes that it stood in; `None` at the end.
+fn next_row<R: io::Read>(
+    reader: &mut csv::Reader<Tape<R>>,
+    record: &mut ByteRecord,
+) -> Result<Option<Row>, BackfillError> {
+    let start = reader.position().byte();
+    let read = reader.read_byte_record(record);
+    let end = reader.position().byte();
+    match read {
+        Ok(true) => {
+            let length = usize::try_from(end - start).unwrap_or(usize::MAX);
+            Ok(Some(reader.get_mut().cut(length)))
+        }
+        Ok(false) => Ok(None),
+        Err(error) => Err(at_line(reader.get_ref().line(), &error)),
+    }
+}
+
+fn at_line(line: u64, error: &dyn std::error::Error) -> BackfillError {
+    BackfillError::Read {
+        line,
+        reason: error.to_string(),
+    }
+}
+
+/// Commas, unless the header holds semicolons and no comma, as spreadsheets of some countries
+/// write.
+fn delimiter<R: io::Read>(input: &mut io::BufReader<R>) -> io::Result<u8> {
+    let head = io::BufRead::fill_buf(input)?;
+    let header = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let semicolons = header.contains(&b';') && !header.contains(&b',');
+    Ok(if semicolons { b';' } else { b',' })
+}

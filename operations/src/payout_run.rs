@@ -1,0 +1,110 @@
+//! The payout run as an operation: only on a ledger that has folded everything, and whose books
+//! are right (design sections 6 and 7).
+
+use std::{sync::Arc, time::Duration};
+
+use schemas::Timestamp;
+use sinks::{
+    ledger::{
+        LedgerError,
+        payout_run::{self, PayoutRunSummary},
+    },
+    payouts::AgcodConfig,
+};
+use sqlx::PgPool;
+use stream::{Clock, Log};
+
+use crate::{
+    audit::{self, AuditError},
+    caught_up::{self, CaughtUpError},
+};
+
+pub use sinks::ledger::payout_run::PayoutRunSummary as Summary;
+
+/// Makes payout runs. Any number of processes may; an advisory lock lets one work.
+#[derive(Clone)]
+pub struct PayoutRuns {
+    /// Connections as the writer.
+    pub pool: PgPool,
+    /// The log that the ledger follows.
+    pub log: Arc<dyn Log>,
+    /// The time port.
+    pub clock: Arc<dyn Clock>,
+    /// The rail's account: its currency is what is paid.
+    pub account: AgcodConfig,
+    /// How long to wait for the ledger to catch up, in real time.
+    pub patience: Duration,
+}
+
+/// Why a run didn't start, or didn't finish.
+#[derive(Debug, thiserror::Error)]
+pub enum PayoutRunError {
+    /// `as_of` lies ahead of the clock: what will have matured then isn't known.
+    #[error("as_of {as_of} lies in the future, it is {now}")]
+    AsOfInFuture {
+        /// What was asked for.
+        as_of: Timestamp,
+        /// The present.
+        now: Timestamp,
+    },
+    /// Another process is at it.
+    #[error("a payout run is going on")]
+    Running,
+    /// The ledger hasn't folded what the log holds.
+    #[error(transparent)]
+    CaughtUp(#[from] CaughtUpError),
+    /// A money invariant is broken: nothing is paid until an operator has seen to it.
+    #[error("payouts stand still: {} broken", .0.join(", "))]
+    InvariantsBroken(Vec<&'static str>),
+    /// The invariants can't be checked.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The lock can't be taken.
+    #[error("the payout run's lock: {0}")]
+    Lock(#[from] sqlx::Error),
+    /// The run broke off. Who was paid stays paid, and a repeated run pays the others.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl PayoutRuns {
+    /// Pays what has matured before `as_of` (the present, if absent). A dry run counts and
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// See [`PayoutRunError`].
+    pub async fn run(
+        &self,
+        as_of: Option<Timestamp>,
+        dry_run: bool,
+    ) -> Result<PayoutRunSummary, PayoutRunError> {
+        let now = self.clock.now();
+        let as_of = as_of.unwrap_or(now);
+        if as_of > now {
+            return Err(PayoutRunError::AsOfInFuture { as_of, now });
+        }
+        // Of its own: the lock goes with the connection, however this ends.
+        let mut connection = self.pool.acquire().await?.detach();
+        let locked: bool =
+            sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('hissaback.payout_run'))")
+                .fetch_one(&mut connection)
+                .await?;
+        if !locked {
+            return Err(PayoutRunError::Running);
+        }
+        caught_up::wait_until_caught_up(&*self.log, &self.pool, self.patience).await?;
+        let broken = audit::broken_money_invariants(&self.pool, &*self.log).await?;
+        if !broken.is_empty() {
+            return Err(PayoutRunError::InvariantsBroken(broken));
+        }
+        let summary = payout_run::run(&self.pool, &self.account, as_of, dry_run).await?;
+        tracing::info!(
+            %as_of,
+            dry_run,
+            cards = summary.paid_count,
+            amount = %summary.paid_amount,
+            "payout run"
+        );
+        Ok(summary)
+    }
+}

@@ -1,0 +1,492 @@
+//! What is paid, what is taken back, and what a rebuilt ledger knows of both.
+
+use std::collections::BTreeSet;
+
+use proptest::{prelude::*, test_runner::TestRunner};
+use schemas::{
+    Amount, Currency, PayoutId, Timestamp, Topic, codec,
+    events::{
+        CancelPayout, Command, CommandBody, NetworkStatus, PayoutRequested, PayoutResult,
+        PayoutStep, ReportSource,
+    },
+};
+use sinks::{
+    ledger::{
+        LedgerError,
+        payout_run::{self, PayoutRunSummary},
+        rebuild,
+    },
+    payouts::{
+        AgcodConfig,
+        agcod::{Endpoint, signature::KeyPair},
+        config::CREATE_PATH,
+    },
+};
+use sqlx::PgPool;
+use stream::{Log, Record};
+
+use crate::{
+    equality::config,
+    histories::{any_history, appended_at, rupees, shuffled},
+    records::{Logged, T0, click, decision, fields, matched, tenant, user},
+    snapshot::Snapshot,
+    world::{RUNTIME, World},
+};
+
+fn account() -> AgcodConfig {
+    AgcodConfig {
+        endpoint: Endpoint::parse("http://127.0.0.1:1", CREATE_PATH).expect("an address"),
+        region: "eu-west-1".into(),
+        partner_id: "Awssb".parse().expect("a partner id"),
+        program_id: None,
+        currency: Currency::INR,
+        key_pair: KeyPair {
+            access_key_id: "test-key".into(),
+            secret_access_key: "test-secret".into(),
+        },
+        timeout_ms: 1_000,
+    }
+}
+
+async fn seed_tenants(owner: &PgPool, payout_min: i32, kyc_required: bool) {
+    for number in [1, 2] {
+        sqlx::query("INSERT INTO tenants (tenant_id, name) VALUES ($1, 'a creator')")
+            .bind(tenant(number).uuid())
+            .execute(owner)
+            .await
+            .expect("a tenant");
+        sqlx::query(
+            "INSERT INTO tenant_versions
+                 (tenant_id, version, effective_at, default_share_pct, payout_min, kyc_required)
+             VALUES ($1, 1, $2, 60, $3, $4)",
+        )
+        .bind(tenant(number).uuid())
+        .bind(T0.plus_days(-900).to_datetime())
+        .bind(payout_min)
+        .bind(kyc_required)
+        .execute(owner)
+        .await
+        .expect("settings");
+    }
+}
+
+async fn world() -> World {
+    let world = World::new().await;
+    seed_tenants(&world.owner, 1, false).await;
+    world
+}
+
+/// An approved sale of ₹1,999.00 on a click of its own: 95.95 for user 9, older ones first.
+fn sale(number: i64) -> Logged {
+    let mut sale = decision(number);
+    sale.received_at = T0.plus_millis(number);
+    matched(&mut sale).click = click(number, Some(9));
+    matched(&mut sale).click.clicked_at = T0.plus_days(i32::try_from(number).expect("small") - 60);
+    fields(&mut sale).txn_id = Some(format!("order {number}"));
+    sale.into()
+}
+
+/// The network's CSV takes the sale back.
+fn taken_back(number: i64) -> Logged {
+    let Logged::Decision(mut sale) = sale(number) else {
+        unreachable!("made as a decision")
+    };
+    sale.source.offset = 1_000 + number;
+    sale.event_id = schemas::EventId::new(1_000 + number);
+    sale.report_source = ReportSource::Csv;
+    sale.as_of = Some(T0.plus_days(32));
+    fields(&mut sale).status = Some(NetworkStatus::Cancelled);
+    Logged::Decision(sale)
+}
+
+fn step(payout_id: PayoutId, step: PayoutStep) -> Logged {
+    Logged::Step(PayoutResult {
+        payout_id,
+        step,
+        at: T0.plus_days(33),
+        attempt: 1,
+        detail: None,
+        card_id: (step == PayoutStep::Funded).then(|| "card".to_owned()),
+    })
+}
+
+async fn fold(world: &World, records: &[Logged]) {
+    world.scatter(records, 3).await;
+    world.fold(10).await;
+}
+
+/// Publishes what the ledger has to say, and reads it back.
+async fn settle(world: &World) {
+    world.publish().await;
+    world.fold(10).await;
+}
+
+async fn pay(world: &World, days: i32) -> PayoutRunSummary {
+    let summary = payout_run::run(&world.writer, &account(), T0.plus_days(days), false).await;
+    summary.expect("a payout run")
+}
+
+async fn payouts(world: &World) -> Vec<PayoutRequested> {
+    read_all(world, Topic::Payouts)
+        .await
+        .iter()
+        .map(|record| codec::decode(&record.value).expect("decoded"))
+        .collect()
+}
+
+async fn state(world: &World, payout_id: PayoutId) -> String {
+    sqlx::query_scalar("SELECT state FROM payouts WHERE payout_id = $1")
+        .bind(payout_id.uuid())
+        .fetch_one(&world.owner)
+        .await
+        .expect("a payout")
+}
+
+async fn claim(world: &World, name: i64) -> (String, String) {
+    sqlx::query_as("SELECT status, paid_amount::text FROM ledger WHERE led_id = $1")
+        .bind(name)
+        .fetch_one(&world.owner)
+        .await
+        .expect("a claim")
+}
+
+async fn read_all(world: &World, topic: Topic) -> Vec<Record> {
+    let mut all = Vec::new();
+    for partition in 0..topic.partitions() {
+        let high = world
+            .log
+            .watermarks(topic, partition)
+            .await
+            .expect("read")
+            .high;
+        let mut offset = 0;
+        while offset < high {
+            let records = world.log.read(topic, partition, offset, 1_000).await;
+            all.extend(records.expect("read"));
+            offset = all.last().expect("not at the end").position.offset + 1;
+        }
+    }
+    all
+}
+
+fn amounts(payout: &PayoutRequested) -> Vec<(i64, Amount)> {
+    let items = payout.items.iter();
+    items.map(|item| (item.claim.get(), item.amount)).collect()
+}
+
+fn amount(text: &str) -> Amount {
+    text.parse().expect("an amount")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_runs_at_once_pay_whole_rupees_once_oldest_first() {
+    let world = world().await;
+    fold(&world, &[sale(2), sale(1)]).await;
+    assert_eq!(pay(&world, 30).await.paid_count, 0, "nothing has matured");
+    let account = account();
+    let runs = (0..4).map(|_| payout_run::run(&world.writer, &account, T0.plus_days(31), false));
+    let runs: Vec<_> = futures::future::try_join_all(runs).await.expect("runs");
+    assert_eq!(runs.iter().map(|run| run.paid_count).sum::<u64>(), 1);
+    settle(&world).await;
+    let made = payouts(&world).await;
+    assert_eq!(made.len(), 1);
+    assert_eq!(made[0].amount, rupees(191));
+    assert_eq!(
+        amounts(&made[0]),
+        [(1, amount("95.95")), (2, amount("95.05"))]
+    );
+    assert_eq!(
+        pay(&world, 31).await.paid_count,
+        0,
+        "less than a rupee is left"
+    );
+    // What it made itself and read back is one payout.
+    assert_eq!(world.count("payouts").await, 1);
+    let booked = Snapshot::read(&world.owner).await.paid;
+    assert_eq!(booked.len(), 1);
+}
+
+#[tokio::test]
+async fn a_large_balance_makes_cards_of_at_most_ten_thousand() {
+    let world = world().await;
+    let Logged::Decision(mut large) = sale(1) else {
+        unreachable!("made as a decision")
+    };
+    fields(&mut large).sale_amount = Some(rupees(300_000));
+    fold(&world, &[Logged::Decision(large)]).await;
+    let dry = payout_run::run(&world.writer, &account(), T0.plus_days(31), true).await;
+    let wet = pay(&world, 31).await;
+    assert_eq!(dry.expect("a dry run"), wet);
+    assert_eq!((wet.paid_count, wet.paid_amount), (2, rupees(14_400)));
+    world.publish().await;
+    let made: BTreeSet<_> = payouts(&world)
+        .await
+        .iter()
+        .map(|payout| payout.amount)
+        .collect();
+    assert_eq!(made, BTreeSet::from([rupees(4_400), rupees(10_000)]));
+}
+
+#[tokio::test]
+async fn a_tenant_asks_for_a_minimum_and_for_kyc() {
+    let world = World::new().await;
+    seed_tenants(&world.owner, 96, true).await;
+    fold(&world, &[sale(1)]).await;
+    assert_eq!(
+        pay(&world, 31).await,
+        PayoutRunSummary {
+            payees: 1,
+            ..PayoutRunSummary::default()
+        }
+    );
+    fold(&world, &[sale(2)]).await;
+    let held_back = PayoutRunSummary {
+        payees: 1,
+        kyc_missing: 1,
+        ..PayoutRunSummary::default()
+    };
+    assert_eq!(pay(&world, 31).await, held_back);
+    sqlx::query("INSERT INTO users (user_id, kyc_hash) VALUES ($1, 'known')")
+        .bind(user(9).uuid())
+        .execute(&world.owner)
+        .await
+        .expect("a user");
+    assert_eq!(pay(&world, 31).await.paid_count, 1);
+}
+
+#[tokio::test]
+async fn a_clawback_before_sending_cancels_the_payout_and_frees_its_items() {
+    let world = world().await;
+    fold(&world, &[sale(1), sale(2)]).await;
+    pay(&world, 31).await;
+    settle(&world).await;
+    let made = payouts(&world).await;
+    fold(&world, &[taken_back(1)]).await;
+    assert_eq!(state(&world, made[0].payout_id).await, "cancelled");
+    settle(&world).await;
+    let steps = read_all(&world, Topic::PayoutResults).await;
+    let step: PayoutResult = codec::decode(&steps[0].value).expect("decoded");
+    assert_eq!((steps.len(), step.step), (1, PayoutStep::Cancelled));
+    assert!(
+        Snapshot::read(&world.owner).await.paid.is_empty(),
+        "booked back"
+    );
+
+    pay(&world, 31).await;
+    settle(&world).await;
+    let again = payouts(&world).await;
+    let again = again
+        .iter()
+        .find(|payout| payout.payout_id != made[0].payout_id);
+    assert_eq!(amounts(again.expect("a second payout")), [(2, rupees(95))]);
+}
+
+/// The claim was renamed and then taken back: its item still stands under the old name.
+#[tokio::test]
+async fn a_clawback_of_a_claim_that_was_renamed_cancels_the_payout() {
+    let world = world().await;
+    fold(&world, &[sale(5)]).await;
+    pay(&world, 31).await;
+    settle(&world).await;
+    let Logged::Decision(mut earlier) = taken_back(5) else {
+        unreachable!("made as a decision")
+    };
+    earlier.source.offset = 2_000;
+    earlier.event_id = schemas::EventId::new(2_000);
+    earlier.as_of = Some(T0.plus_days(-1));
+    fields(&mut earlier).status = None;
+    fold(&world, &[Logged::Decision(earlier)]).await;
+    assert_eq!(
+        claim(&world, 2_000).await.0,
+        "confirmed",
+        "the claim has another name now"
+    );
+    let made = payouts(&world).await[0].payout_id;
+    assert_eq!(state(&world, made).await, "queued");
+    fold(&world, &[taken_back(5)]).await;
+    assert_eq!(state(&world, made).await, "cancelled");
+}
+
+#[tokio::test]
+async fn a_clawback_after_sending_is_a_debt_that_later_earnings_fill() {
+    let world = world().await;
+    fold(&world, &[sale(1), sale(2)]).await;
+    pay(&world, 31).await;
+    settle(&world).await;
+    let made = payouts(&world).await[0].payout_id;
+    fold(&world, &[step(made, PayoutStep::Sending)]).await;
+    fold(&world, &[taken_back(1)]).await;
+    assert_eq!(state(&world, made).await, "sending", "a card may exist");
+    fold(&world, &[step(made, PayoutStep::Funded)]).await;
+    assert_eq!(state(&world, made).await, "funded");
+    assert_eq!(
+        claim(&world, 1).await,
+        ("reversed".to_owned(), "95.95".to_owned())
+    );
+    assert_eq!(
+        claim(&world, 2).await,
+        ("confirmed".to_owned(), "95.05".to_owned())
+    );
+
+    // Owed 95.95, paid 191: the next sale fills the debt, the one after that is paid out of.
+    fold(&world, &[sale(3)]).await;
+    assert_eq!(pay(&world, 60).await.paid_count, 0);
+    fold(&world, &[sale(4)]).await;
+    assert_eq!(pay(&world, 60).await.paid_amount, rupees(96));
+}
+
+#[tokio::test]
+async fn a_claim_is_paid_once_all_of_it_is_in_funded_cards() {
+    let world = world().await;
+    let Logged::Decision(mut round) = sale(1) else {
+        unreachable!("made as a decision")
+    };
+    fields(&mut round).sale_amount = Some(rupees(1_250));
+    fold(&world, &[Logged::Decision(round)]).await;
+    pay(&world, 31).await;
+    settle(&world).await;
+    let made = payouts(&world).await[0].payout_id;
+    for (reached, status, paid) in [
+        (PayoutStep::Sending, "confirmed", "0"),
+        (PayoutStep::ErrorSoft, "confirmed", "0"),
+        (PayoutStep::Sending, "confirmed", "0"),
+        (PayoutStep::Funded, "paid", "60"),
+    ] {
+        fold(&world, &[step(made, reached)]).await;
+        assert_eq!(
+            claim(&world, 1).await,
+            (status.to_owned(), paid.to_owned()),
+            "{reached:?}"
+        );
+    }
+    let (paid_at, card): (chrono::DateTime<chrono::Utc>, String) =
+        sqlx::query_as("SELECT paid_at, card_id FROM payouts")
+            .fetch_one(&world.owner)
+            .await
+            .expect("the payout");
+    assert_eq!(
+        (Timestamp::from(paid_at), &*card),
+        (T0.plus_days(33), "card")
+    );
+}
+
+#[tokio::test]
+async fn an_operator_gives_up_what_was_not_sent() {
+    let world = world().await;
+    fold(&world, &[sale(1)]).await;
+    pay(&world, 31).await;
+    settle(&world).await;
+    let made = payouts(&world).await[0].payout_id;
+    let give_up = |number| {
+        Logged::Command(Command {
+            command_id: schemas::EventId::new(number),
+            issued_at: T0.plus_days(32),
+            author: "operator".to_owned(),
+            reason: "asked to".to_owned(),
+            body: CommandBody::CancelPayout(CancelPayout { payout_id: made }),
+        })
+    };
+    fold(&world, &[give_up(1)]).await;
+    assert_eq!(state(&world, made).await, "cancelled");
+    settle(&world).await;
+    pay(&world, 31).await;
+    settle(&world).await;
+    let second = payouts(&world)
+        .await
+        .iter()
+        .map(|payout| payout.payout_id)
+        .find(|id| *id != made);
+    let second = second.expect("its items were free again");
+    fold(&world, &[step(second, PayoutStep::Sending)]).await;
+    let Logged::Command(mut command) = give_up(2) else {
+        unreachable!("made as a command")
+    };
+    command.body = CommandBody::CancelPayout(CancelPayout { payout_id: second });
+    fold(&world, &[Logged::Command(command)]).await;
+    assert_eq!(state(&world, second).await, "sending", "a card may exist");
+}
+
+/// Lives through a history in the order of appending, with payout runs and a dispatcher.
+async fn live(world: &World, history: &[Logged], batch: usize, dispatch: &[u8]) {
+    let mut history = history.to_vec();
+    history.sort_by_key(appended_at);
+    let mut dice = dispatch.iter().copied().cycle();
+    for records in history.chunks(batch) {
+        fold(world, records).await;
+        let now = records.last().map_or(T0, appended_at);
+        world.clock.set(now);
+        if dice.next() == Some(0) {
+            let run = payout_run::run(&world.writer, &account(), now, false).await;
+            run.expect("a payout run");
+        }
+        settle(world).await;
+        let open: Vec<(uuid::Uuid, String)> =
+            sqlx::query_as("SELECT payout_id, state FROM payouts ORDER BY as_of, payout_id")
+                .fetch_all(&world.owner)
+                .await
+                .expect("payouts");
+        for (payout_id, state) in open {
+            let next = match (&*state, dice.next()) {
+                ("queued", Some(0 | 1)) => PayoutStep::Sending,
+                ("sending", Some(0 | 1)) => PayoutStep::Funded,
+                _ => continue,
+            };
+            fold(world, &[step(PayoutId::new(payout_id), next)]).await;
+        }
+        settle(world).await;
+    }
+}
+
+/// Everything that the log holds of what the ledger reads.
+async fn written(world: &World) -> Vec<Logged> {
+    let mut written = Vec::new();
+    for topic in crate::world::READ {
+        for record in read_all(world, topic).await {
+            written.push(Logged::read(topic, &record.value));
+        }
+    }
+    written
+}
+
+#[test]
+fn a_rebuilt_ledger_equals_the_one_that_lived_through_payouts() {
+    let world = std::cell::RefCell::new(RUNTIME.block_on(world()));
+    let cases = (
+        any_history(1..12, 1, 0),
+        any::<u64>(),
+        1_usize..5,
+        1_usize..20,
+        prop::collection::vec(0_u8..4, 1..20),
+    );
+    TestRunner::new(config(25))
+        .run(&cases, |(history, seed, batch, other_batch, dispatch)| {
+            RUNTIME.block_on(async {
+                let mut world = world.borrow_mut();
+                world.clear().await;
+                live(&world, &history, batch, &dispatch).await;
+                let lived = Snapshot::read(&world.owner).await;
+                let written = written(&world).await;
+                let differences = lived.differences(&Snapshot::expect(&written));
+                prop_assert!(differences.is_empty(), "lived: {differences:#?}");
+
+                world.clear().await;
+                rebuild::begin(&world.writer).await.expect("begun");
+                world.scatter(&shuffled(&written, seed), 12).await;
+                world.fold(other_batch).await;
+                prop_assert_eq!(
+                    world.count("outbox").await,
+                    0,
+                    "a rebuild publishes nothing"
+                );
+                let refused = payout_run::run(&world.writer, &account(), T0, false).await;
+                prop_assert!(matches!(refused, Err(LedgerError::Rebuilding)));
+                let cancelled = rebuild::finish(&world.writer, T0).await.expect("finished");
+                prop_assert_eq!(cancelled, 0, "what was cancelled stands in the log");
+                let rebuilt = Snapshot::read(&world.owner).await;
+                let differences = lived.differences(&rebuilt);
+                prop_assert!(differences.is_empty(), "rebuilt: {differences:#?}");
+                Ok(())
+            })
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
