@@ -160,10 +160,7 @@ async fn each_door_has_its_own_key() {
         let (status, body) = world.ask(method.clone(), path, None, "{}").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(body["code"], "unauthorised");
-        for token in [others, "", "tick ", "ticktick"] {
-            if token.trim() == "tick" && others != "tick" {
-                continue;
-            }
+        for token in [others, "", "ticktick", "open"] {
             let (status, body) = world.ask(method.clone(), path, Some(token), "{}").await;
             assert_eq!(status, StatusCode::FORBIDDEN, "{path} {token:?}");
             assert_eq!(body["code"], "forbidden");

@@ -54,7 +54,7 @@ CREATE TABLE users (
     kyc_hash   text,
     created_at timestamptz NOT NULL DEFAULT now()
 );
-CREATE UNIQUE INDEX users_phone ON users (phone);
+CREATE INDEX users_phone ON users (phone);
 CREATE INDEX users_phone_hash ON users (phone_hash);
 CREATE INDEX users_email_hash ON users (email_hash);
 COMMENT ON TABLE users IS

@@ -64,6 +64,8 @@ COMMENT ON COLUMN ledger_epoch.only_one IS 'Keeps the table at one row.';
 
 COMMENT ON COLUMN consumer_positions.next_offset IS 'Every record below it is applied.';
 
+COMMENT ON TABLE fold_locks IS
+    'The lock class of clicks: who changes a click holds the row of its conversions partition (docs/adr/0002).';
 COMMENT ON COLUMN fold_locks.source_partition IS 'Partition of conversions that the click''s id belongs to, whichever one a record came in by.';
 
 COMMENT ON COLUMN clicks.clicked_at IS 'The click''s time: a trusted edge''s, else our receipt. Windows, terms and velocity mean this one.';
@@ -99,6 +101,7 @@ COMMENT ON COLUMN unmatched_conversions.tries IS 'How often its click was looked
 COMMENT ON COLUMN unmatched_conversions.next_try_at IS 'When it is looked for again; null: by hand only, or nothing left to do.';
 COMMENT ON COLUMN unmatched_conversions.decision IS 'The decisions record, as it stands in the log.';
 
+COMMENT ON TABLE orders IS 'Order numbers seen. The lock class of orders: inserted, then locked.';
 COMMENT ON COLUMN orders.txn_id IS 'Order number, unique within network instance and offer at best.';
 
 COMMENT ON COLUMN ledger.clicked_at IS 'The click''s time: tells the partition, and is the same for all reports of the click.';

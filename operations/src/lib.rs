@@ -8,10 +8,11 @@
 //! | [`backfill`] | a network's CSV export, through the same pipeline as postbacks |
 //! | [`caught_up`] | whether the ledger has folded what the log held |
 //! | [`payout_run`] | pays what has matured, once the two above say that it may |
-//! | [`reference`] | tenants, offers, campaigns, links from a file |
+//! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
 //! | [`commands`] | operators' decisions, on their way into the log |
 //! | [`unmatched`], [`dead_letters`] | list and look |
 
+mod advisory_lock;
 pub mod audit;
 pub mod backfill;
 pub mod caught_up;

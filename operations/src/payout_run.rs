@@ -15,11 +15,15 @@ use sqlx::PgPool;
 use stream::{Clock, Log};
 
 use crate::{
+    advisory_lock::AdvisoryLock,
     audit::{self, AuditError},
     caught_up::{self, CaughtUpError},
 };
 
 pub use sinks::ledger::payout_run::PayoutRunSummary as Summary;
+
+/// Whoever pays holds it.
+const LOCK: &str = "hissaback.payout_run";
 
 /// Makes payout runs. Any number of processes may; an advisory lock lets one work.
 #[derive(Clone)]
@@ -83,15 +87,18 @@ impl PayoutRuns {
         if as_of > now {
             return Err(PayoutRunError::AsOfInFuture { as_of, now });
         }
-        // Of its own: the lock goes with the connection, however this ends.
-        let mut connection = self.pool.acquire().await?.detach();
-        let locked: bool =
-            sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('hissaback.payout_run'))")
-                .fetch_one(&mut connection)
-                .await?;
-        if !locked {
-            return Err(PayoutRunError::Running);
-        }
+        let lock = AdvisoryLock::take(&self.pool, LOCK).await?;
+        let lock = lock.ok_or(PayoutRunError::Running)?;
+        let outcome = self.run_alone(as_of, dry_run).await;
+        lock.release().await?;
+        outcome
+    }
+
+    async fn run_alone(
+        &self,
+        as_of: Timestamp,
+        dry_run: bool,
+    ) -> Result<PayoutRunSummary, PayoutRunError> {
         caught_up::wait_until_caught_up(&*self.log, &self.pool, self.patience).await?;
         let broken = audit::broken_money_invariants(&self.pool, &*self.log).await?;
         if !broken.is_empty() {

@@ -188,7 +188,11 @@ fn pay(
     paid: &mut BTreeMap<(EventId, UserId), Minor>,
 ) -> Vec<ActualPayout> {
     let mut payees: BTreeMap<(TenantId, UserId, Currency), Vec<ClaimBalance>> = BTreeMap::new();
-    for claim in claims {
+    // The gift-card account pays rupees.
+    for claim in claims
+        .iter()
+        .filter(|claim| claim.currency == Currency::INR)
+    {
         let Some(user_id) = claim.click.user_id else {
             continue;
         };

@@ -67,7 +67,8 @@ fn every_file_belongs_to_a_crate() {
     expect_none("no `mod` declaration leads to these files", &dead);
 }
 
-/// Whether the compiler starts here: a library, a program, a test, a benchmark or a build script.
+/// Whether the compiler starts at this source file: a library, a program, a test, a benchmark or a
+/// build script.
 fn begins_crate(path: &str) -> bool {
     let inside = match path.split_once('/') {
         Some(("src" | "tests" | "benches", _)) | None => path,
@@ -75,7 +76,7 @@ fn begins_crate(path: &str) -> bool {
     };
     match inside.split('/').collect::<Vec<_>>().as_slice() {
         ["src", "lib.rs" | "main.rs"] | ["build.rs"] | ["tests" | "benches", _, "main.rs"] => true,
-        ["src", "bin", file] | ["tests" | "benches", file] => file.ends_with(".rs"),
+        ["src", "bin", _] | ["tests" | "benches", _] => true,
         _ => false,
     }
 }

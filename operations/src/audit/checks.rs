@@ -296,7 +296,8 @@ pub(super) const CHECKS: &[Check] = &[
             SELECT led_id, l.paid_amount, coalesce(paid.at_least, 0) AS at_least,
                    coalesce(paid.at_most, 0) AS at_most
             FROM ledger l LEFT JOIN paid USING (led_id)
-            WHERE l.paid_amount NOT BETWEEN coalesce(paid.at_least, 0) AND coalesce(paid.at_most, 0)",
+            WHERE l.paid_amount
+                  NOT BETWEEN coalesce(paid.at_least, 0) AND coalesce(paid.at_most, 0)",
     },
     Check {
         invariant: money(5, "items_sum_to_payout", "the items of a payout sum to it"),

@@ -12,26 +12,24 @@
 //! twice appends everything twice, with the same as-of time: repetitions, by fate.
 
 mod columns;
+mod import;
 mod tape;
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
 use csv::ByteRecord;
-use ingest::{parameters::Parameters, reason_name, redaction::Redaction, trackier};
+use ingest::redaction::Redaction;
 use schemas::{
-    ClickId, Currency, NetworkId, TenantId, Timestamp, Topic,
-    codec::{self, CodecError},
-    events::{ConversionReported, Malformed, RawReport, ReportSource, Reported},
-    reference::ReferenceData,
+    Currency, NetworkId, TenantId, Timestamp, Topic, codec::CodecError, reference::ReferenceData,
     token::TokenKeys,
 };
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use stream::{AppendError, Clock, Log, NewRecord, Refusal};
 
 use crate::event_ids::{EventIdSource, IdsExhausted};
 use columns::Columns;
-use tape::{ROW_BYTES_MAX, Row, Tape};
+use import::Import;
+use tape::{Row, Tape};
 
 pub use columns::HeaderError;
 
@@ -39,10 +37,6 @@ pub use columns::HeaderError;
 const BATCH_ROWS: usize = 500;
 /// A batch is closed when it holds this much, so that memory stays flat for long rows too.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// How much of a row the log keeps, as of a postback.
-const RAW_BYTES_MAX: usize = 64 * 1024;
-/// Refused rows that a summary names; all of them are counted.
-const REFUSED_ROWS_MAX: usize = 1_000;
 /// How long to wait when the log takes no more for the moment.
 const OVERLOADED_WAIT: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -151,16 +145,6 @@ pub struct Backfill {
     pub reference: Arc<ReferenceData>,
 }
 
-/// What the rows of one run have in common.
-struct Import<'a> {
-    backfill: &'a Backfill,
-    settings: BackfillSettings,
-    as_of: Timestamp,
-    default_currency: Option<Currency>,
-    delimiter: u8,
-    columns: Columns,
-}
-
 /// Rows on their way to the log.
 #[derive(Default)]
 struct Batch {
@@ -184,12 +168,11 @@ impl Backfill {
             source,
         };
         let file = File::open(path).map_err(unreadable)?;
-        let as_of = match settings.as_of {
-            Some(as_of) => as_of,
-            None => {
-                let modified = file.metadata().and_then(|metadata| metadata.modified());
-                chrono::DateTime::<chrono::Utc>::from(modified.map_err(unreadable)?).into()
-            }
+        let as_of = if let Some(as_of) = settings.as_of {
+            as_of
+        } else {
+            let modified = file.metadata().and_then(|metadata| metadata.modified());
+            chrono::DateTime::<chrono::Utc>::from(modified.map_err(unreadable)?).into()
         };
         self.load(file, as_of, settings, progress).await
     }
@@ -293,115 +276,6 @@ impl Backfill {
         }
         summary.appended += count;
         Ok(())
-    }
-}
-
-impl Import<'_> {
-    /// Takes a row into the batch, or refuses it.
-    async fn take(
-        &self,
-        row: &Row,
-        record: &ByteRecord,
-        batch: &mut Batch,
-        summary: &mut BackfillSummary,
-    ) -> Result<(), BackfillError> {
-        let mut name = |reason: String, kept| {
-            if summary.refused_rows.len() < REFUSED_ROWS_MAX {
-                let line = row.line;
-                summary.refused_rows.push(RefusedRow { line, reason, kept });
-            }
-        };
-        let (fields, columns) = (record.len(), self.columns.count());
-        if fields != columns {
-            name(format!("{fields} fields instead of {columns}"), false);
-            summary.refused += 1;
-            return Ok(());
-        }
-        if row.bytes.len() > ROW_BYTES_MAX {
-            name(format!("longer than {ROW_BYTES_MAX} bytes"), false);
-            summary.refused += 1;
-            return Ok(());
-        }
-        let (click_ref, outcome) = self.read(record);
-        if let Err(reason) = outcome {
-            name(reason_name(reason).to_owned(), true);
-            summary.malformed += 1;
-        }
-        let event = self
-            .event(row, record, click_ref.as_deref(), outcome)
-            .await?;
-        let key = match (event.click_id, click_ref) {
-            (Some(click_id), _) => click_id.to_string(),
-            (None, Some(click_ref)) => click_ref,
-            (None, None) => event.event_id.to_string(),
-        };
-        let record = NewRecord::new(key, codec::encode(&event)?);
-        batch.bytes += record.bytes();
-        batch.records.push(record);
-        Ok(())
-    }
-
-    /// What a row says: its click reference, and the report or the first thing wrong with it.
-    fn read(&self, record: &ByteRecord) -> (Option<String>, Result<Reported, Malformed>) {
-        let Some(values) = self.columns.values(record, self.default_currency) else {
-            return (None, Err(Malformed::NotUtf8));
-        };
-        let mut parameters = Parameters::default();
-        for (name, value) in values {
-            parameters.insert(name, value);
-        }
-        let click_ref = trackier::click_reference(&parameters);
-        let click_ref = click_ref.ok().map(str::to_owned);
-        let outcome = trackier::read(&parameters, self.settings.utc_offset_minutes);
-        (click_ref, outcome)
-    }
-
-    async fn event(
-        &self,
-        row: &Row,
-        record: &ByteRecord,
-        click_ref: Option<&str>,
-        outcome: Result<Reported, Malformed>,
-    ) -> Result<ConversionReported, BackfillError> {
-        let (reported, malformed) = match outcome {
-            Ok(reported) => (Some(reported), None),
-            Err(reason) => (None, Some(reason)),
-        };
-        Ok(ConversionReported {
-            event_id: self.backfill.event_ids.draw().await?,
-            received_at: self.backfill.clock.now(),
-            source: ReportSource::Csv,
-            as_of: Some(self.as_of),
-            network_id: self.settings.network_id,
-            tenant_id: Some(self.settings.tenant_id),
-            click_id: click_ref.and_then(|text| self.click_id(text)),
-            raw: self.raw(row, record),
-            reported,
-            malformed,
-            heal: None,
-        })
-    }
-
-    /// The click that a reference names, as far as that can be told without looking it up.
-    fn click_id(&self, click_ref: &str) -> Option<ClickId> {
-        let number = click_ref.parse().ok();
-        number.or_else(|| {
-            let token = self.backfill.token_keys.open(click_ref).ok()?;
-            Some(token.click_id)
-        })
-    }
-
-    fn raw(&self, row: &Row, record: &ByteRecord) -> RawReport {
-        let redacted = self.columns.redact(record, self.delimiter);
-        let mut bytes = redacted.unwrap_or_else(|| row.bytes.clone());
-        let truncated = bytes.len() > RAW_BYTES_MAX;
-        bytes.truncate(RAW_BYTES_MAX);
-        RawReport {
-            bytes,
-            content_type: "text/csv".to_owned(),
-            sha256: hex::encode(Sha256::digest(&row.bytes)),
-            truncated,
-        }
     }
 }
 

@@ -168,7 +168,8 @@ impl Healer {
 
     /// The command is kept among the dead letters, with the reason.
     async fn refuse(&self, record: &Record, refused: &Refused) -> Result<(), HealingError> {
-        tracing::error!(position = %record.position, error = %refused, "a match by hand is refused");
+        let position = record.position;
+        tracing::error!(%position, error = %refused, "a match by hand is refused");
         self.metrics.commands_refused.inc();
         let letter = DeadLetter {
             record,

@@ -24,16 +24,18 @@ use processors::stage::ClickLookup;
 use prometheus::{IntCounter, Registry};
 use schemas::{Timestamp, reference::ReferenceData, token::TokenKeys};
 use serde::Serialize;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::PgPool;
 use stream::{Clock, Log};
 use tokio_util::sync::CancellationToken;
 
-use crate::event_ids::EventIdSource;
+use crate::{advisory_lock::AdvisoryLock, event_ids::EventIdSource};
 
 pub use failure::HealingError;
 
 /// The consumer group that reads `commands` for matches by hand.
 pub const GROUP: &str = "healing";
+/// Whoever retries holds it.
+const LOCK: &str = "hissaback.healing";
 
 /// The healing worker with everything that it needs. Any number of instances may run: an advisory
 /// lock lets one retry, and the group shares the commands out.
@@ -160,7 +162,7 @@ impl Healer {
         match self.lock().await? {
             Some(lock) => {
                 let summary = self.heal_due(now).await;
-                lock.close().await?;
+                lock.release().await?;
                 summary
             }
             None => Ok(HealSummary {
@@ -189,12 +191,10 @@ impl Healer {
     }
 
     /// One pass, if this process has the lock or gets it.
-    async fn retry_under(&self, lock: &mut Option<PgConnection>) -> Result<bool, HealingError> {
-        if let Some(connection) = lock {
-            // A lock whose connection broke is another process's by now.
-            connection.ping().await?;
-        } else {
-            *lock = self.lock().await?;
+    async fn retry_under(&self, lock: &mut Option<AdvisoryLock>) -> Result<bool, HealingError> {
+        match lock {
+            Some(held) => held.confirm().await?,
+            None => *lock = self.lock().await?,
         }
         if lock.is_some() {
             self.heal_due(self.clock.now()).await?;
@@ -202,14 +202,7 @@ impl Healer {
         Ok(lock.is_some())
     }
 
-    /// A connection that holds the lock. It is taken out of the pool: the lock goes with it,
-    /// however its holder ends.
-    async fn lock(&self) -> sqlx::Result<Option<PgConnection>> {
-        let mut connection = self.pool.acquire().await?.detach();
-        let locked: bool =
-            sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext('hissaback.healing'))")
-                .fetch_one(&mut connection)
-                .await?;
-        Ok(locked.then_some(connection))
+    async fn lock(&self) -> sqlx::Result<Option<AdvisoryLock>> {
+        AdvisoryLock::take(&self.pool, LOCK).await
     }
 }

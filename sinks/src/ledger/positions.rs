@@ -136,12 +136,22 @@ async fn apply_in_partition(
     .bind(partition)
     .fetch_one(&mut *connection)
     .await?;
-    let beyond: Vec<i64> = sqlx::query_scalar(
-        "SELECT source_offset FROM positions_applied_beyond WHERE source_partition = $1",
-    )
-    .bind(partition)
-    .fetch_all(&mut *connection)
-    .await?;
+    // The set is small unless a gap never closes (the log was trimmed before the ledger began, or
+    // a decision could not be read). Then nothing advances, and only these offsets matter.
+    let beyond = if offsets.contains(&next) {
+        sqlx::query_scalar(
+            "SELECT source_offset FROM positions_applied_beyond WHERE source_partition = $1",
+        )
+        .bind(partition)
+    } else {
+        sqlx::query_scalar(
+            "SELECT source_offset FROM positions_applied_beyond
+             WHERE source_partition = $1 AND source_offset = ANY($2)",
+        )
+        .bind(partition)
+        .bind(offsets.iter().copied().collect::<Vec<_>>())
+    };
+    let beyond: Vec<i64> = beyond.fetch_all(&mut *connection).await?;
     let advanced = advance_contiguous(next, &beyond.into_iter().collect(), &offsets);
     if advanced.next != next {
         sqlx::query("UPDATE positions_applied SET next_offset = $2 WHERE source_partition = $1")

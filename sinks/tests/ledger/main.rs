@@ -11,6 +11,7 @@ mod isolation;
 mod partitions;
 mod payouts;
 mod records;
+mod reference;
 mod smoke;
 mod snapshot;
 mod world;

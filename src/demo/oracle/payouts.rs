@@ -14,6 +14,9 @@ const CARD_UNITS_MAX: i128 = 10_000;
 /// Whose balance it is.
 pub type Payee = (TenantId, UserId, Coin);
 
+/// The one currency that the gift-card account pays; balances in others wait for another rail.
+pub const CARD_COIN: Coin = Coin::Inr;
+
 /// A gift card.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Card {
@@ -61,7 +64,7 @@ pub fn pay(
 ) -> Vec<Card> {
     let mut payees: BTreeMap<Payee, Vec<&Judged<'_>>> = BTreeMap::new();
     for judged in all {
-        if let Some(payee) = payee(judged, script) {
+        if let Some(payee) = payee(judged, script).filter(|(_, _, coin)| *coin == CARD_COIN) {
             payees.entry(payee).or_default().push(judged);
         }
     }
