@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use operations::{audit::Auditor, payout_run::PayoutRuns};
+use operations::{
+    audit::Auditor,
+    payout_run::{PayoutRuns, Summary as PayoutRunSummary},
+};
 use prometheus::{IntGaugeVec, Opts, Registry};
 use sinks::payouts::{CHANNEL, Store};
 use sqlx::PgPool;
@@ -10,8 +13,9 @@ use stream::Clock;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-const AUDIT_INTERVAL: Duration = Duration::from_secs(60);
-const PAYOUT_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
+const AUDIT_INTERVAL: Duration = Duration::from_mins(1);
+/// How often it is asked whether the daily payout run is due.
+const DUE_CHECK_INTERVAL: Duration = Duration::from_mins(10);
 
 /// The audit, again and again, as metrics.
 pub struct Audit {
@@ -65,19 +69,23 @@ impl Audit {
     }
 }
 
-/// The payout run once a day, and before it another try for payouts that found no answer.
+/// The payout run once a day, and before it another try for payouts that found no answer. When
+/// the last one was stands in the audit log, so that restarts neither skip nor repeat one.
 pub struct Payouts {
     runs: PayoutRuns,
     store: Store,
+    pool: PgPool,
     clock: Arc<dyn Clock>,
 }
 
 impl Payouts {
     /// Over connections of the writer.
     pub fn new(runs: PayoutRuns, pool: PgPool, clock: Arc<dyn Clock>) -> Self {
+        let store = Store::new(pool.clone(), CHANNEL);
         Self {
             runs,
-            store: Store::new(pool, CHANNEL),
+            store,
+            pool,
             clock,
         }
     }
@@ -85,18 +93,52 @@ impl Payouts {
     /// Runs until `shutdown`.
     pub async fn run(&self, shutdown: CancellationToken) {
         while shutdown
-            .run_until_cancelled(sleep(PAYOUT_INTERVAL))
+            .run_until_cancelled(sleep(DUE_CHECK_INTERVAL))
             .await
             .is_some()
         {
-            match self.store.release_soft_errors(self.clock.now()).await {
-                Ok(released) => tracing::info!(released, "payouts are tried again"),
-                Err(error) => tracing::error!(%error, "payouts can't be tried again"),
-            }
-            match self.runs.run(None, false).await {
-                Ok(summary) => tracing::info!(?summary, "payout run"),
-                Err(error) => tracing::error!(%error, "no payout run"),
+            match self.due().await {
+                Ok(true) => self.pay().await,
+                Ok(false) => {}
+                Err(error) => tracing::error!(%error, "whether a payout run is due isn't known"),
             }
         }
+    }
+
+    async fn due(&self) -> sqlx::Result<bool> {
+        sqlx::query_scalar(
+            "SELECT NOT EXISTS (SELECT FROM audit_log
+                 WHERE action = 'payout_run' AND at > now() - interval '1 day')",
+        )
+        .fetch_one(&self.pool)
+        .await
+    }
+
+    async fn pay(&self) {
+        match self.store.release_soft_errors(self.clock.now()).await {
+            Ok(released) => tracing::info!(released, "payouts are tried again"),
+            Err(error) => tracing::error!(%error, "payouts can't be tried again"),
+        }
+        match self.runs.run(None, false).await {
+            Ok(summary) => {
+                tracing::info!(?summary, "payout run");
+                if let Err(error) = self.note(&summary).await {
+                    tracing::error!(%error, "the payout run could not be noted: it is repeated");
+                }
+            }
+            Err(error) => tracing::error!(%error, "no payout run"),
+        }
+    }
+
+    async fn note(&self, summary: &PayoutRunSummary) -> anyhow::Result<()> {
+        sqlx::query(
+            "INSERT INTO audit_log (author, action, subject, detail)
+             VALUES ('schedule', 'payout_run', $1, $2)",
+        )
+        .bind(CHANNEL)
+        .bind(serde_json::to_value(summary)?)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 }

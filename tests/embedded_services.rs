@@ -46,7 +46,10 @@ fn kill(process_id: u32) {
 
 /// Waits until the service is ready again, with another process than before.
 async fn wait_for_successor(health: &mut watch::Receiver<Health>, predecessor: u32) {
-    let successor = |state: &Health| matches!(state, Health::Ready { process_id } if *process_id != predecessor);
+    let successor = |state: &Health| match state {
+        Health::Ready { process_id } => *process_id != predecessor,
+        Health::Starting | Health::Restarting { .. } | Health::Stopped => false,
+    };
     tokio::time::timeout(PATIENCE, health.wait_for(successor))
         .await
         .expect("the child comes back")

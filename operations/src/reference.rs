@@ -286,8 +286,8 @@ impl Import<'_> {
     }
 
     /// The versions that aren't there yet, with their numbers.
-    async fn further<'v, T>(
-        &mut self,
+    fn further<'v, T>(
+        &self,
         what: String,
         newest: Option<i32>,
         versions: &'v [Effective<T>],
@@ -331,7 +331,7 @@ impl Import<'_> {
                     effective_at,
                     value,
                 },
-            ) in self.further(what, newest, &tenant.versions).await?
+            ) in self.further(what, newest, &tenant.versions)?
             {
                 let insert = sqlx::query(
                     "INSERT INTO tenant_versions (tenant_id, version, effective_at,
@@ -430,7 +430,7 @@ impl Import<'_> {
                     .fetch_one(&mut *self.connection)
                     .await?;
             let what = format!("offer {}", offer.offer_id);
-            for (version, effective) in self.further(what, newest, &offer.versions).await? {
+            for (version, effective) in self.further(what, newest, &offer.versions)? {
                 self.insert(offer_version(id, version, effective)).await?;
             }
         }
@@ -460,7 +460,7 @@ impl Import<'_> {
                     effective_at,
                     value,
                 },
-            ) in self.further(what, newest, &campaign.versions).await?
+            ) in self.further(what, newest, &campaign.versions)?
             {
                 let insert = sqlx::query(
                     "INSERT INTO campaign_versions (campaign_id, tenant_id, version, effective_at,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long the ledger may take to fold what was read.
-const PATIENCE: Duration = Duration::from_secs(3_600);
+const PATIENCE: Duration = Duration::from_hours(1);
 
 /// Arguments of `hissaback backfill`.
 #[derive(Debug, Args)]

@@ -3,8 +3,8 @@
 //!
 //! * [`DataDirectory`]: the one directory that everything lives in, held by one process at a time.
 //! * [`EmbeddedPostgres`]: a private PostgreSQL cluster as a supervised child process.
-//! * [`EmbeddedClickHouse`]: the ClickHouse engine (chDB) as another supervised child, which is this
-//!   same binary and speaks ClickHouse's HTTP interface on a private Unix socket.
+//! * [`EmbeddedClickHouse`]: the ClickHouse engine (chDB) as another supervised child, which is
+//!   this same binary and speaks ClickHouse's HTTP interface on a private Unix socket.
 //!
 //! Nothing here knows the product's tables: the migrations and the clients are the same as against
 //! real servers.

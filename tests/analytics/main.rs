@@ -317,7 +317,10 @@ async fn an_engine_that_is_killed_loses_and_doubles_nothing() {
         let pid = Pid::from_raw(process_id.cast_signed()).expect("a pid isn't zero");
         kill_process(pid, Signal::KILL).expect("kill");
         append_clicks(&world, round * 300 + 201..round * 300 + 301).await;
-        let successor = |state: &Health| matches!(state, Health::Ready { process_id: found } if *found != process_id);
+        let successor = |state: &Health| match state {
+            Health::Ready { process_id: found } => *found != process_id,
+            Health::Starting | Health::Restarting { .. } | Health::Stopped => false,
+        };
         tokio::time::timeout(PATIENCE, health.wait_for(successor))
             .await
             .expect("the engine comes back")

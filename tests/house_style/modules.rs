@@ -74,11 +74,15 @@ fn begins_crate(path: &str) -> bool {
         Some(("src" | "tests" | "benches", _)) | None => path,
         Some((_, inside)) => inside,
     };
-    match inside.split('/').collect::<Vec<_>>().as_slice() {
-        ["src", "lib.rs" | "main.rs"] | ["build.rs"] | ["tests" | "benches", _, "main.rs"] => true,
-        ["src", "bin", _] | ["tests" | "benches", _] => true,
-        _ => false,
-    }
+    let parts: Vec<_> = inside.split('/').collect();
+    matches!(
+        parts.as_slice(),
+        ["src", "lib.rs" | "main.rs"]
+            | ["build.rs"]
+            | ["tests" | "benches", _, "main.rs"]
+            | ["src", "bin", _]
+            | ["tests" | "benches", _]
+    )
 }
 
 /// For each module that a file declares, the paths that it may have.

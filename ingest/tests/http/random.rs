@@ -86,7 +86,8 @@ proptest! {
                 prop_assert_eq!(event.reported.is_none(), event.malformed.is_some());
                 prop_assert_eq!(&codec::encode(event).expect("encodes"), &record.value.to_vec());
                 let key = String::from_utf8(record.key.to_vec()).expect("text");
-                let own_key = event.click_id.map_or(event.event_id.to_string(), |id| id.to_string());
+                let own_key =
+                    event.click_id.map_or(event.event_id.to_string(), |id| id.to_string());
                 let by_reference =
                     event.reported.as_ref().is_some_and(|report| report.click_ref == key);
                 prop_assert!(key == own_key || by_reference || event.malformed.is_some());

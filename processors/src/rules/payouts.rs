@@ -397,7 +397,8 @@ mod tests {
             prop_assert!(balance.get() < 100 || balance.get() - total.get() < 100);
             let mut taken: BTreeMap<EventId, Minor> = BTreeMap::new();
             for card in &cards {
-                prop_assert_eq!(card.items.iter().map(|(_, amount)| *amount).sum::<Minor>(), card.amount);
+                let items: Minor = card.items.iter().map(|(_, amount)| *amount).sum();
+                prop_assert_eq!(items, card.amount);
                 prop_assert!(card.amount.get() % 100 == 0 && card.amount.get() <= 1_000_000);
                 for (claim, amount) in &card.items {
                     *taken.entry(*claim).or_default() += *amount;

@@ -12,7 +12,8 @@ use super::LedgerError;
 
 /// Lets records that look for each other by name find each other: a command and the claim's first
 /// report, a payout and its step, a heal and the parked record. Both may be on their way at once,
-/// in transactions that don't see each other. The rare side takes this lock alone, reports share it.
+/// in transactions that don't see each other. The rare side takes this lock alone, reports share
+/// it.
 pub(super) async fn names(connection: &mut PgConnection, alone: bool) -> Result<(), LedgerError> {
     let lock = if alone {
         "SELECT pg_advisory_xact_lock(hashtext('hissaback.ledger.names'))"

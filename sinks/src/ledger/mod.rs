@@ -6,8 +6,8 @@
 //! ```
 //!
 //! What is decided is decided by [`processors::rules`]; here it is loaded, applied and written.
-//! Locks are taken in one order, sorted within a class: names, heals, click partitions, orders, payees
-//! (docs/adr/0002). So any number of instances neither deadlock nor differ.
+//! Locks are taken in one order, sorted within a class: names, heals, click partitions, orders,
+//! payees (docs/adr/0002). So any number of instances neither deadlock nor differ.
 //!
 //! * [`LedgerSink`] follows the log.
 //! * [`OutboxRelay`] publishes what the ledger has to say.

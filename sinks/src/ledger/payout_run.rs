@@ -56,7 +56,6 @@ pub async fn run(
     let payees: Vec<(Uuid, Uuid)> = sqlx::query_as(
         "SELECT DISTINCT tenant_id, user_id FROM ledger
          WHERE user_id IS NOT NULL AND currency = $1 AND payable_at < $2 AND posted_user > 0
-           AND status = 'confirmed'
          ORDER BY user_id, tenant_id",
     )
     .bind(config.currency.to_string())

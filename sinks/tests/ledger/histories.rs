@@ -63,7 +63,11 @@ prop_compose! {
         // Clicks 1 to 4 are one user's, hours apart; the sixth is nobody's, the seventh another
         // tenant's and a year older.
         let first_user = u128::try_from(group).expect("not negative") * 100;
-        let shopper = match place { 6 => None, 5 => Some(first_user + 8), _ => Some(first_user + 9) };
+        let shopper = match place {
+            6 => None,
+            5 => Some(first_user + 8),
+            _ => Some(first_user + 9),
+        };
         let reported = fields(&mut report);
         reported.txn_id = reported.txn_id.take().map(|txn| match &*txn {
             "A" => format!("A{group}"),

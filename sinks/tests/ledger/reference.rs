@@ -61,18 +61,26 @@ async fn seed(operator: &PgPool) {
             .expect(statement);
     }
     let rules = |review_score| {
-        serde_json::to_value(FraudRules { review_score, ..FraudRules::default() }).expect("JSON")
+        serde_json::to_value(FraudRules {
+            review_score,
+            ..FraudRules::default()
+        })
+        .expect("JSON")
     };
-    for (owner, at, review_score) in
-        [(None, T0, 4), (Some(tenant(1)), T0.plus_days(1), 5), (None, T0.plus_days(2), 6)]
-    {
-        sqlx::query("INSERT INTO fraud_rule_sets (tenant_id, effective_at, rules) VALUES ($1, $2, $3)")
-            .bind(owner.map(|tenant| tenant.uuid()))
-            .bind(at.to_datetime())
-            .bind(rules(review_score))
-            .execute(operator)
-            .await
-            .expect("rules");
+    for (owner, at, review_score) in [
+        (None, T0, 4),
+        (Some(tenant(1)), T0.plus_days(1), 5),
+        (None, T0.plus_days(2), 6),
+    ] {
+        sqlx::query(
+            "INSERT INTO fraud_rule_sets (tenant_id, effective_at, rules) VALUES ($1, $2, $3)",
+        )
+        .bind(owner.map(|tenant| tenant.uuid()))
+        .bind(at.to_datetime())
+        .bind(rules(review_score))
+        .execute(operator)
+        .await
+        .expect("rules");
     }
 }
 
@@ -81,40 +89,70 @@ async fn everything_that_operators_saved_is_read_back() {
     let database = Database::new().await;
     let operator = database.pool("hissaback_operator").await;
     let writer = database.pool("hissaback_writer").await;
-    assert!(reference::load(&writer).await.expect("empty").links.is_empty());
+    assert!(
+        reference::load(&writer)
+            .await
+            .expect("empty")
+            .links
+            .is_empty()
+    );
     seed(&operator).await;
     let data = reference::load(&writer).await.expect("loaded");
     let (first, later): (Timestamp, Timestamp) = (T0, T0.plus_days(3));
 
     let settings = &data.tenants[&tenant(1)];
-    assert_eq!((settings.as_of(first).version, settings.as_of(later).version), (1, 2));
+    assert_eq!(
+        (settings.as_of(first).version, settings.as_of(later).version),
+        (1, 2)
+    );
     let old = &settings.as_of(first).value;
-    assert_eq!((old.default_share, old.platform_fee), (percentage(6_000), percentage(250)));
+    assert_eq!(
+        (old.default_share, old.platform_fee),
+        (percentage(6_000), percentage(250))
+    );
     assert_eq!(old.platform_fee_flat, "1.75".parse().expect("an amount"));
     assert_eq!(old.subsidy, "0.5".parse().expect("an amount"));
 
     let network = &data.networks[&NetworkId::new(7)];
     assert_eq!(network.payout_means, PayoutMeans::Percentage);
-    assert_eq!((network.fires_at_sale, network.utc_offset_minutes), (true, 330));
+    assert_eq!(
+        (network.fires_at_sale, network.utc_offset_minutes),
+        (true, 330)
+    );
     assert_eq!(network.security_token_sha256.as_deref(), Some("ab"));
 
     let offer = &data.offers[&OfferId::new(1)];
     assert_eq!(offer.network_id, NetworkId::new(7));
     let old = &offer.terms.as_of(first).value;
     assert_eq!(old.tracking_url, "https://shop.example/?p1={click_token}");
-    assert_eq!((old.currency, old.commission), (Currency::INR, percentage(825)));
+    assert_eq!(
+        (old.currency, old.commission),
+        (Currency::INR, percentage(825))
+    );
     assert_eq!(old.commission_source, CommissionSource::Payout);
     assert_eq!(old.commission_max, Some("500".parse().expect("an amount")));
-    assert_eq!(old.usual_sale_max, Some("9999.99".parse().expect("an amount")));
+    assert_eq!(
+        old.usual_sale_max,
+        Some("9999.99".parse().expect("an amount"))
+    );
     assert_eq!((old.cool_off_days, old.txn_id_names_order), (45, false));
     assert_eq!(old.duplicate_orders, DuplicatePolicy::Accept);
     let new = &offer.terms.as_of(later).value;
-    assert_eq!((new.commission, new.commission_max), (percentage(900), None));
+    assert_eq!(
+        (new.commission, new.commission_max),
+        (percentage(900), None)
+    );
 
     let campaign = &data.campaigns[&CampaignId::new(CAMPAIGN)];
     assert_eq!(campaign.tenant_id, tenant(1));
-    assert_eq!(campaign.terms.as_of(first).value.share, Some(percentage(6_250)));
-    assert_eq!(campaign.terms.as_of(first).value.attribution_window_days, 14);
+    assert_eq!(
+        campaign.terms.as_of(first).value.share,
+        Some(percentage(6_250))
+    );
+    assert_eq!(
+        campaign.terms.as_of(first).value.attribution_window_days,
+        14
+    );
     assert_eq!(campaign.terms.as_of(later).value.share, None);
 
     let link = data.slugs["summer-shoes"];
@@ -125,7 +163,11 @@ async fn everything_that_operators_saved_is_read_back() {
         let rules = data.fraud_rules(tenant(1), at);
         (rules.version, rules.review_score)
     };
-    assert_eq!([rules(first), rules(later)], [(1, 4), (2, 5)], "its own over the platform's");
+    assert_eq!(
+        [rules(first), rules(later)],
+        [(1, 4), (2, 5)],
+        "its own over the platform's"
+    );
     assert_eq!(data.fraud_rules(tenant(2), later).review_score, 6);
 
     // Members themselves, and who shares a contact with one, since the earliest membership.
@@ -148,6 +190,9 @@ async fn a_value_that_cannot_be_meant_is_refused_by_its_name() {
         .execute(&owner)
         .await
         .expect("changed");
-    let refused = reference::load(&owner).await.expect_err("no such currency").to_string();
+    let refused = reference::load(&owner)
+        .await
+        .expect_err("no such currency")
+        .to_string();
     assert!(refused.contains("XXQ"), "{refused}");
 }

@@ -51,7 +51,7 @@ use crate::{
 };
 
 /// How long anything may take to settle, on the real clock.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How far the demo's clock moves while cards are retried: Amazon's back-off begins at 3 minutes.
 const RETRY_STEP_MILLIS: i64 = 60_000;
 /// Retries are over long before the next phase begins.

@@ -152,8 +152,11 @@ mod tests {
                     .filter(|(_, topics)| topics.contains(&topic))
                     .map(|(member, _)| *member)
                     .collect();
-                let of_topic: BTreeMap<Partition, MemberId> =
-                    assigned.iter().filter(|((t, _), _)| *t == topic).map(|(p, m)| (*p, *m)).collect();
+                let of_topic: BTreeMap<Partition, MemberId> = assigned
+                    .iter()
+                    .filter(|((t, _), _)| *t == topic)
+                    .map(|(p, m)| (*p, *m))
+                    .collect();
                 if subscribers.is_empty() {
                     prop_assert!(of_topic.is_empty());
                     continue;

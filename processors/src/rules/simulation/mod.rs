@@ -222,7 +222,8 @@ proptest! {
 
     #[test]
     fn a_closed_claim_is_only_flagged_by_what_happens_elsewhere(
-        log in any_log(), late in any_logged_report(77).prop_map(|report| Logged::Report(Box::new(report)))
+        log in any_log(),
+        late in any_logged_report(77).prop_map(|report| Logged::Report(Box::new(report)))
     ) {
         let before = fold_everything(&log);
         let Logged::Report(mut late) = late else { unreachable!("made as a report") };
@@ -249,7 +250,9 @@ proptest! {
     }
 
     #[test]
-    fn the_books_say_what_the_claims_say(log in any_log(), dispatch in prop::collection::vec(0_u8..4, 1..20)) {
+    fn the_books_say_what_the_claims_say(
+        log in any_log(), dispatch in prop::collection::vec(0_u8..4, 1..20)
+    ) {
         let (ledger, _) = live(log, 2, &dispatch);
         let mut users: BTreeMap<BookKey, Minor> = BTreeMap::new();
         for claim in ledger.claims.values() {

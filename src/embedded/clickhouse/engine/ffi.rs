@@ -175,8 +175,8 @@ impl Engine {
         unsafe { text((self.functions.version)()) }.unwrap_or_default()
     }
 
-    /// Ends the engine's threads. False when one could not be ended, as happens after an INSERT that
-    /// failed; exiting is safe then too, as long as no statement runs.
+    /// Ends the engine's threads. False when one could not be ended, as happens after an INSERT
+    /// that failed; exiting is safe then too, as long as no statement runs.
     pub(super) fn shut_down(&self) -> bool {
         // SAFETY: it may be called from any thread at any time, and refuses while a connection is
         // open.
