@@ -173,7 +173,7 @@ fn rules(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("one report");
     group.throughput(Throughput::Elements(1));
     group.bench_function("decide", |bencher| {
-        bencher.iter(|| decided(black_box(&report)))
+        bencher.iter(|| decided(black_box(&report)));
     });
     group.bench_function("decode, decide, encode", |bencher| {
         bencher.iter(|| {

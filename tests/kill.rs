@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -22,8 +22,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 use sqlx::Row;
 
-const KILLS: usize = 4;
-const SALES: usize = 400;
+const KILLS: u32 = 4;
+const SALES: u32 = 400;
 const SENDERS: usize = 4;
 const LINK: &str = "7a1f3c52-0c1e-4a53-9a51-3f6b2f1d0005";
 const USER: &str = "7a1f3c52-0c1e-4a53-9a51-3f6b2f1d0003";
@@ -55,7 +55,8 @@ fn up(data: &Path, address: SocketAddr) -> Child {
         said.push_str(&line);
         said.push('\n');
     }
-    panic!("it didn't come up: {said}");
+    let ended = child.wait().expect("it ended");
+    panic!("it didn't come up ({ended}): {said}");
 }
 
 /// One request; `None` when no whole answer came.
@@ -80,7 +81,7 @@ fn request(address: SocketAddr, head: &str, body: &str) -> Option<(u16, String)>
 
 /// Repeats a request until it is answered 200, as a network does.
 fn insist(address: SocketAddr, head: &str, body: &str) -> String {
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + Duration::from_mins(2);
     loop {
         match request(address, head, body) {
             Some((200, answer)) => return answer,
@@ -93,7 +94,7 @@ fn insist(address: SocketAddr, head: &str, body: &str) -> String {
 }
 
 /// One shopper: clicks, buys, and the network reports the sale.
-fn sell(address: SocketAddr, sale: usize) {
+fn sell(address: SocketAddr, sale: u32) {
     let click = insist(
         address,
         "POST /v1/events/click",
@@ -113,7 +114,7 @@ fn sell(address: SocketAddr, sale: usize) {
 }
 
 /// Few sales have a known shopper, who would soon exceed the velocity rule.
-fn user_of(sale: usize) -> String {
+fn user_of(sale: u32) -> String {
     if sale < 4 {
         format!("\"{USER}\"")
     } else {
@@ -141,7 +142,7 @@ fn kill_9_under_load_loses_and_doubles_nothing() {
         .expect("a port")
         .local_addr()
         .expect("bound");
-    let next = Arc::new(AtomicUsize::new(0));
+    let next = Arc::new(AtomicU32::new(0));
     let mut child = up(&data, address);
     let senders: Vec<_> = (0..SENDERS)
         .map(|_| {
@@ -176,12 +177,14 @@ fn kill_9_under_load_loses_and_doubles_nothing() {
     stop(child);
     let books = read_books(&data);
     assert_eq!(
-        books.orders, SALES as i64,
+        books.orders,
+        i64::from(SALES),
         "orders in the ledger (seed {SEED})"
     );
-    assert_eq!(books.claims, SALES as i64, "claims (seed {SEED})");
+    assert_eq!(books.claims, i64::from(SALES), "claims (seed {SEED})");
     assert_eq!(
-        books.confirmed, SALES as i64,
+        books.confirmed,
+        i64::from(SALES),
         "confirmed claims (seed {SEED})"
     );
     assert_eq!(

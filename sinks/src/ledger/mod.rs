@@ -13,7 +13,7 @@
 //! * [`OutboxRelay`] publishes what the ledger has to say.
 //! * [`payout_run`] turns matured balances into payouts.
 //! * [`rebuild`] folds the log anew, and keeps quiet meanwhile.
-//! * [`reference`] and [`clicks`] read what the other stages look up.
+//! * [`mod@reference`] and [`clicks`] read what the other stages look up.
 
 mod apply;
 mod batch;

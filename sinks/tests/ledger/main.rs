@@ -10,6 +10,7 @@ mod instances;
 mod isolation;
 mod partitions;
 mod payouts;
+mod races;
 mod records;
 mod reference;
 mod smoke;

@@ -9,7 +9,7 @@ use prometheus::Registry;
 use schemas::Topic;
 use sinks::ledger::{CONSUMER, LedgerMetrics, LedgerSettings, LedgerSink, OutboxRelay};
 use sqlx::{PgPool, Row};
-use stream::{InMemoryLog, Limits, Log, ManualClock};
+use stream::{InMemoryLog, Limits, Log, ManualClock, NewRecord};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -90,6 +90,24 @@ impl World {
     /// An empty log in place of the one that was read.
     pub fn lose_log(&mut self) {
         self.log = InMemoryLog::new(self.clock.clone(), Limits::default());
+    }
+
+    /// Fills the log up with what the ledger has applied, as records that say nothing anew.
+    pub async fn skip_to_applied(&self) {
+        let applied: Vec<(String, i32, i64)> = sqlx::query_as(
+            "SELECT topic, partition, next_offset FROM consumer_positions WHERE next_offset > 0",
+        )
+        .fetch_all(&self.writer)
+        .await
+        .expect("positions");
+        for (topic, partition, next_offset) in applied {
+            let topic = topic.parse().expect("a topic");
+            for _ in 0..next_offset {
+                let filler = NewRecord::new("", "").in_partition(partition);
+                let appended = self.log.append(topic, vec![filler]).await;
+                appended.expect("appended");
+            }
+        }
     }
 
     /// Forgets everything: an empty log, and empty tables, whatever guards them.
