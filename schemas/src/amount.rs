@@ -120,19 +120,17 @@ impl FromStr for Amount {
             return Err(AmountError::TooPrecise);
         }
         let whole = whole.trim_start_matches('0');
-        if whole.len() > 13 {
-            return Err(AmountError::OutOfRange);
-        }
-        let mut micros: i64 = 0;
         let padded = fraction
             .bytes()
             .chain(std::iter::repeat(b'0'))
             .take(SCALE as usize);
+        let mut micros: i64 = 0;
         for digit in whole.bytes().chain(padded) {
-            micros = micros * 10 + i64::from(digit - b'0');
-        }
-        if micros > LIMIT_MICROS {
-            return Err(AmountError::OutOfRange);
+            micros = micros
+                .checked_mul(10)
+                .and_then(|micros| micros.checked_add(i64::from(digit - b'0')))
+                .filter(|micros| *micros <= LIMIT_MICROS)
+                .ok_or(AmountError::OutOfRange)?;
         }
         Ok(Self(if text.starts_with('-') {
             -micros
@@ -220,6 +218,8 @@ mod tests {
             ("1.2.3", AmountError::NotANumber),
             ("0.0000001", AmountError::TooPrecise),
             ("1000000000000.01", AmountError::OutOfRange),
+            ("9224000000000", AmountError::OutOfRange),
+            ("-9224000000000", AmountError::OutOfRange),
             ("9224000000000", AmountError::OutOfRange),
             ("-9224000000000", AmountError::OutOfRange),
             ("1000000000000000000", AmountError::OutOfRange),
