@@ -254,6 +254,17 @@ fn tokens_of_an_older_key_still_match() {
 }
 
 #[test]
+fn another_network_is_no_way_round_the_offers_own() {
+    let mut report = report_of(&token(5));
+    report.network_id = NetworkId::new(report.network_id.get() + 1);
+    let other = Unmatched {
+        reason: UnmatchedReason::OtherNetwork,
+        click_id: Some(ClickId::new(5)),
+    };
+    assert_eq!(unmatched(decided(&report)), other);
+}
+
+#[test]
 fn an_import_matches_its_own_tenants_clicks_only() {
     let mut report = report_of(&token(5));
     report.tenant_id = Some(tenant(1));
