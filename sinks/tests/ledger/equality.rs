@@ -15,13 +15,14 @@ use crate::{
 
 /// `PROPTEST_CASES` asks for more, or fewer.
 pub fn config(cases: u32) -> Config {
-    if std::env::var_os("PROPTEST_CASES").is_some() {
-        Config::default()
-    } else {
-        Config {
-            failure_persistence: None,
-            ..Config::with_cases(cases)
-        }
+    let asked_for = std::env::var_os("PROPTEST_CASES").is_some();
+    let default = Config {
+        failure_persistence: None,
+        ..Config::default()
+    };
+    Config {
+        cases: if asked_for { default.cases } else { cases },
+        ..default
     }
 }
 
@@ -38,7 +39,7 @@ async fn fold_shuffled(world: &mut World, history: &[Logged], seed: u64, batch: 
 #[test]
 fn any_order_batch_and_repetition_gives_the_fold_of_the_set() {
     let world = RUNTIME.block_on(World::new());
-    let world = std::cell::RefCell::new(world);
+    let world = tokio::sync::Mutex::new(world);
     let cases = (
         any_history(1..12, 1, 2),
         any::<u64>(),
@@ -49,7 +50,7 @@ fn any_order_batch_and_repetition_gives_the_fold_of_the_set() {
     TestRunner::new(config(150))
         .run(&cases, |(history, seed, other_seed, batch, other_batch)| {
             RUNTIME.block_on(async {
-                let mut world = world.borrow_mut();
+                let mut world = world.lock().await;
                 let first = fold_shuffled(&mut world, &history, seed, batch).await;
                 let differences = first.differences(&Snapshot::expect(&history));
                 prop_assert!(differences.is_empty(), "{differences:#?}");

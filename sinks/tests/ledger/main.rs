@@ -4,6 +4,7 @@
 #[path = "../support/postgres.rs"]
 mod postgres;
 
+mod closure;
 mod equality;
 mod histories;
 mod instances;
@@ -11,6 +12,7 @@ mod isolation;
 mod partitions;
 mod payouts;
 mod races;
+mod rebuilding;
 mod records;
 mod reference;
 mod smoke;

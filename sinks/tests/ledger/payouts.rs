@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use proptest::{prelude::*, test_runner::TestRunner};
 use schemas::{
     Amount, Currency, PayoutId, Timestamp, Topic, codec,
     events::{
@@ -11,11 +10,7 @@ use schemas::{
     },
 };
 use sinks::{
-    ledger::{
-        LedgerError,
-        payout_run::{self, PayoutRunSummary},
-        rebuild,
-    },
+    ledger::payout_run::{self, PayoutRunSummary},
     payouts::{
         AgcodConfig,
         agcod::{Endpoint, signature::KeyPair},
@@ -26,14 +21,13 @@ use sqlx::PgPool;
 use stream::{Log, Record};
 
 use crate::{
-    equality::config,
-    histories::{any_history, appended_at, rupees, shuffled},
+    histories::rupees,
     records::{Logged, T0, click, decision, fields, matched, tenant, user},
     snapshot::Snapshot,
-    world::{RUNTIME, World},
+    world::World,
 };
 
-fn account() -> AgcodConfig {
+pub fn account() -> AgcodConfig {
     AgcodConfig {
         endpoint: Endpoint::parse("http://127.0.0.1:1", CREATE_PATH).expect("an address"),
         region: "eu-west-1".into(),
@@ -70,7 +64,7 @@ async fn seed_tenants(owner: &PgPool, payout_min: i32, kyc_required: bool) {
     }
 }
 
-async fn world() -> World {
+pub async fn world() -> World {
     let world = World::new().await;
     seed_tenants(&world.owner, 1, false).await;
     world
@@ -99,7 +93,7 @@ fn taken_back(number: i64) -> Logged {
     Logged::Decision(sale)
 }
 
-fn step(payout_id: PayoutId, step: PayoutStep) -> Logged {
+pub fn step(payout_id: PayoutId, step: PayoutStep) -> Logged {
     Logged::Step(PayoutResult {
         payout_id,
         step,
@@ -110,13 +104,13 @@ fn step(payout_id: PayoutId, step: PayoutStep) -> Logged {
     })
 }
 
-async fn fold(world: &World, records: &[Logged]) {
+pub async fn fold(world: &World, records: &[Logged]) {
     world.scatter(records, 3).await;
     world.fold(10).await;
 }
 
 /// Publishes what the ledger has to say, and reads it back.
-async fn settle(world: &World) {
+pub async fn settle(world: &World) {
     world.publish().await;
     world.fold(10).await;
 }
@@ -150,7 +144,7 @@ async fn claim(world: &World, name: i64) -> (String, String) {
         .expect("a claim")
 }
 
-async fn read_all(world: &World, topic: Topic) -> Vec<Record> {
+pub async fn read_all(world: &World, topic: Topic) -> Vec<Record> {
     let mut all = Vec::new();
     for partition in 0..topic.partitions() {
         let high = world
@@ -404,89 +398,4 @@ async fn an_operator_gives_up_what_was_not_sent() {
     command.body = CommandBody::CancelPayout(CancelPayout { payout_id: second });
     fold(&world, &[Logged::Command(command)]).await;
     assert_eq!(state(&world, second).await, "sending", "a card may exist");
-}
-
-/// Lives through a history in the order of appending, with payout runs and a dispatcher.
-async fn live(world: &World, history: &[Logged], batch: usize, dispatch: &[u8]) {
-    let mut history = history.to_vec();
-    history.sort_by_key(appended_at);
-    let mut dice = dispatch.iter().copied().cycle();
-    for records in history.chunks(batch) {
-        fold(world, records).await;
-        let now = records.last().map_or(T0, appended_at);
-        world.clock.set(now);
-        if dice.next() == Some(0) {
-            let run = payout_run::run(&world.writer, &account(), now, false).await;
-            run.expect("a payout run");
-        }
-        settle(world).await;
-        let open: Vec<(uuid::Uuid, String)> =
-            sqlx::query_as("SELECT payout_id, state FROM payouts ORDER BY as_of, payout_id")
-                .fetch_all(&world.owner)
-                .await
-                .expect("payouts");
-        for (payout_id, state) in open {
-            let next = match (&*state, dice.next()) {
-                ("queued", Some(0 | 1)) => PayoutStep::Sending,
-                ("sending", Some(0 | 1)) => PayoutStep::Funded,
-                _ => continue,
-            };
-            fold(world, &[step(PayoutId::new(payout_id), next)]).await;
-        }
-        settle(world).await;
-    }
-}
-
-/// Everything that the log holds of what the ledger reads.
-async fn written(world: &World) -> Vec<Logged> {
-    let mut written = Vec::new();
-    for topic in crate::world::READ {
-        for record in read_all(world, topic).await {
-            written.push(Logged::read(topic, &record.value));
-        }
-    }
-    written
-}
-
-#[test]
-fn a_rebuilt_ledger_equals_the_one_that_lived_through_payouts() {
-    let world = std::cell::RefCell::new(RUNTIME.block_on(world()));
-    let cases = (
-        any_history(1..12, 1, 0),
-        any::<u64>(),
-        1_usize..5,
-        1_usize..20,
-        prop::collection::vec(0_u8..4, 1..20),
-    );
-    TestRunner::new(config(25))
-        .run(&cases, |(history, seed, batch, other_batch, dispatch)| {
-            RUNTIME.block_on(async {
-                let mut world = world.borrow_mut();
-                world.clear().await;
-                live(&world, &history, batch, &dispatch).await;
-                let lived = Snapshot::read(&world.owner).await;
-                let written = written(&world).await;
-                let differences = lived.differences(&Snapshot::expect(&written));
-                prop_assert!(differences.is_empty(), "lived: {differences:#?}");
-
-                world.clear().await;
-                rebuild::begin(&world.writer).await.expect("begun");
-                world.scatter(&shuffled(&written, seed), 12).await;
-                world.fold(other_batch).await;
-                prop_assert_eq!(
-                    world.count("outbox").await,
-                    0,
-                    "a rebuild publishes nothing"
-                );
-                let refused = payout_run::run(&world.writer, &account(), T0, false).await;
-                prop_assert!(matches!(refused, Err(LedgerError::Rebuilding)));
-                let cancelled = rebuild::finish(&world.writer, T0).await.expect("finished");
-                prop_assert_eq!(cancelled, 0, "what was cancelled stands in the log");
-                let rebuilt = Snapshot::read(&world.owner).await;
-                let differences = lived.differences(&rebuilt);
-                prop_assert!(differences.is_empty(), "rebuilt: {differences:#?}");
-                Ok(())
-            })
-        })
-        .unwrap_or_else(|failure| panic!("{failure}"));
 }

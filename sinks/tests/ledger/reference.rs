@@ -75,7 +75,7 @@ async fn seed(operator: &PgPool) {
         sqlx::query(
             "INSERT INTO fraud_rule_sets (tenant_id, effective_at, rules) VALUES ($1, $2, $3)",
         )
-        .bind(owner.map(|tenant| tenant.uuid()))
+        .bind(owner.map(schemas::TenantId::uuid))
         .bind(at.to_datetime())
         .bind(rules(review_score))
         .execute(operator)

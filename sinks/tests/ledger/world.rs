@@ -22,7 +22,7 @@ use crate::{
 pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
 
 /// Only against hanging: far longer than any test takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The topics that the ledger reads.
 pub const READ: [Topic; 5] = [
@@ -50,6 +50,13 @@ pub struct Running {
 }
 
 impl Running {
+    pub fn start(sink: &LedgerSink) -> Self {
+        let stop = CancellationToken::new();
+        let (sink, token) = (sink.clone(), stop.clone());
+        let task = tokio::spawn(async move { sink.run(token).await.expect("the sink runs") });
+        Self { stop, task }
+    }
+
     pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.expect("the sink ended without an error");
@@ -153,13 +160,6 @@ impl World {
         }
     }
 
-    pub fn start(&self, sink: &LedgerSink) -> Running {
-        let stop = CancellationToken::new();
-        let (sink, token) = (sink.clone(), stop.clone());
-        let task = tokio::spawn(async move { sink.run(token).await.expect("the sink runs") });
-        Running { stop, task }
-    }
-
     pub async fn append(&self, logged: &Logged) {
         let record = logged.to_record();
         let appended = self.log.append(logged.topic(), vec![record]).await;
@@ -182,7 +182,7 @@ impl World {
 
     /// Folds everything that the log holds.
     pub async fn fold(&self, batch_records_max: usize) {
-        let running = self.start(&self.sink(batch_records_max));
+        let running = Running::start(&self.sink(batch_records_max));
         self.folded().await;
         running.stop().await;
     }
