@@ -225,9 +225,13 @@ pub fn report(click_ref: impl Into<String>) -> ConversionReported {
     }
 }
 
-/// The report of a token's click.
+/// The report of a token's click, by the network of its offer.
 pub fn report_of(token: &ClickToken) -> ConversionReported {
-    report(sealed(token))
+    let network = if token.offer_id == SLOW_OFFER { 2 } else { 1 };
+    ConversionReported {
+        network_id: NetworkId::new(network),
+        ..report(sealed(token))
+    }
 }
 
 pub fn position(offset: i64) -> Position {
