@@ -55,6 +55,8 @@ impl Store {
              WHERE d.channel = $1 AND d.next_attempt_at <= $2 AND d.leased_until IS NULL
                AND p.state IN ('sending', 'error_soft', 'error_hard')
                AND NOT EXISTS (SELECT FROM payout_channels c WHERE c.channel = $1 AND c.paused)
+               -- While the ledger is rebuilt, the log knows more about payouts than the tables.
+               AND NOT EXISTS (SELECT FROM ledger_epoch e WHERE e.rebuilding)
                -- The step `sending` is durable in the log. Where we didn't write it ourselves,
                -- any step of the payout may be it.
                AND NOT EXISTS (SELECT FROM outbox o WHERE o.sequence = d.sending_sequence)
