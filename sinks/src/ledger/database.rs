@@ -30,13 +30,22 @@ pub async fn migrate(owner: PgConnectOptions) -> Result<(), MigrateError> {
     migrated
 }
 
+/// How long a session may stand idle inside a transaction. A future that is dropped while it begins
+/// one (a client that hangs up) leaves it open in the pool; PostgreSQL ends such a session, and its
+/// locks with it.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "30s";
+
 /// A pool of at most `connections_max` connections.
 ///
 /// # Errors
 /// When the first connection can't be made.
 pub async fn connect(options: PgConnectOptions, connections_max: u32) -> sqlx::Result<PgPool> {
+    let options = options.application_name("hissaback").options([(
+        "idle_in_transaction_session_timeout",
+        IDLE_IN_TRANSACTION_TIMEOUT,
+    )]);
     PgPoolOptions::new()
         .max_connections(connections_max)
-        .connect_with(options.application_name("hissaback"))
+        .connect_with(options)
         .await
 }

@@ -9,7 +9,7 @@ use proptest::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use schemas::{Topic, codec, events::LedgerChanged};
-use sinks::ledger::{OutboxRelay, rebuild};
+use sinks::ledger::{LedgerSink, OutboxRelay, rebuild};
 use stream::Log;
 use tokio_util::sync::CancellationToken;
 
@@ -87,9 +87,17 @@ async fn a_ledger_that_crashes_again_and_again_ends_as_one_that_never_did() {
         for records in history.chunks(10) {
             world.scatter(records, 12).await;
             for _ in 0..3 {
-                let running = Running::start(&world.sink(3));
+                // A process that dies takes its connections along; a future that is dropped
+                // while it begins a transaction would leave one open in a shared pool.
+                let connections = world.pool("hissaback_writer").await;
+                let sink = LedgerSink {
+                    pool: connections.clone(),
+                    ..world.sink(3)
+                };
+                let running = Running::start(&sink);
                 tokio::time::sleep(Duration::from_millis(dice.random_range(1..60))).await;
                 running.kill().await;
+                connections.close().await;
                 crashes += 1;
             }
         }
