@@ -83,7 +83,8 @@ prop_compose! {
         facts.rules.velocity_claims = 3;
         let click = facts.click.clone();
         // As in life: else all would wait for the positions of one partition.
-        report.source.partition = Topic::Conversions.partition_for(click.click_id.to_string().as_bytes());
+        let key = click.click_id.to_string();
+        report.source.partition = Topic::Conversions.partition_for(key.as_bytes());
         if let Some((parked, operator)) = heals {
             report.event_id = EventId::new(parked);
             report.received_at = T0.plus_days(i32::try_from(parked - 900).expect("small"));
