@@ -1,6 +1,9 @@
 //! The life of a conversion, case by case.
 
-use schemas::Minor;
+use schemas::{
+    Minor,
+    events::{CommissionSource, PayoutMeans},
+};
 
 use super::*;
 use crate::rules::{
@@ -163,4 +166,24 @@ fn another_currency_is_never_booked_blindly() {
     let claims = settle(&neighbourhood, &scope);
     assert_eq!(claims[0].status, ClaimStatus::Review);
     assert_eq!(claims[0].target, Parts::default());
+}
+
+#[test]
+fn a_commission_beyond_any_range_goes_to_a_person_and_stops_nobody() {
+    let mut absurd = sold(1, Approved, "1000000000000").build();
+    absurd.matched.terms.commission_source = CommissionSource::Payout;
+    absurd.matched.terms.payout_means = PayoutMeans::Percentage;
+    absurd.fields.payout = Some("1000".parse().expect("an amount"));
+    let click = absurd.click_id();
+    let scope = Scope {
+        clicks: [click].into(),
+        ..Scope::default()
+    };
+    let neighbourhood = Neighbourhood {
+        reports: [(click, vec![absurd])].into(),
+        ..Neighbourhood::default()
+    };
+    let claims = settle(&neighbourhood, &scope);
+    assert_eq!(claims[0].status, ClaimStatus::Review);
+    assert!(claims[0].expected.to_split(claims[0].currency).is_ok());
 }

@@ -16,7 +16,7 @@ use std::{
 
 use schemas::{
     ClickId, EventId, Minor, Timestamp, UserId,
-    events::{Command, CommandBody},
+    events::{Command, CommandBody, Target},
 };
 
 use super::{
@@ -125,12 +125,12 @@ fn operator_decisions(claim: &Claim<'_>, commands: &[Command]) -> OperatorDecisi
             | CommandBody::ChannelSwitch(_) => {}
         }
     }
-    OperatorDecisions {
-        verdict,
-        target: correction
-            .flatten()
-            .map(|target| Parts::from_split(&target.split, currency)),
-    }
+    // A target that doesn't add up is nobody's to book: it counts as no target.
+    let target = correction
+        .flatten()
+        .map(|target: Target| Parts::from_split(&target.split, currency))
+        .filter(|parts| parts.bookable());
+    OperatorDecisions { verdict, target }
 }
 
 /// An order with its goal: what is owned.

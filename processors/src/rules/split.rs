@@ -29,6 +29,21 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// Whether they can stand in the books: none below zero, and together what is payable.
+    pub fn bookable(self) -> bool {
+        let Self {
+            commission,
+            subsidy,
+            fee,
+            user,
+            creator,
+        } = self;
+        [commission, subsidy, fee, user, creator]
+            .iter()
+            .all(|part| *part >= Minor::ZERO)
+            && user + creator + fee == commission + subsidy
+    }
+
     /// As it stands in events: amounts in units.
     ///
     /// # Errors
@@ -103,11 +118,13 @@ pub fn commission(
 /// Splits a commission by the terms.
 ///
 /// # Errors
-/// When commission and subsidy together leave the range of minor units.
+/// When commission and subsidy together exceed what an event can hold.
 pub fn split(terms: &Terms, commission: Minor) -> Result<Parts, MoneyOverflow> {
     let micros_per_minor = micros_per_minor(terms.currency);
     let subsidy = terms.subsidy.to_minor(terms.currency);
     let payable = commission.checked_add(subsidy)?;
+    // No part exceeds what is payable: if that fits an event, all of them do.
+    Amount::from_minor(payable, terms.currency)?;
     // Percentage and flat part are added exactly, then rounded once.
     let fee = divide_half_even(
         i128::from(payable.get()) * i128::from(terms.platform_fee.hundredths()) * micros_per_minor
@@ -166,6 +183,32 @@ mod tests {
     }
 
     #[test]
+    fn what_no_event_can_hold_is_refused() {
+        let mut terms = fixtures::terms();
+        terms.commission_source = CommissionSource::Payout;
+        terms.payout_means = PayoutMeans::Percentage;
+        let (sale, payout) = (Some(amount("1000000000000")), Some(amount("1000")));
+        assert_eq!(stand_alone(&terms, sale, payout), Err(MoneyOverflow));
+    }
+
+    #[test]
+    fn only_parts_that_add_up_can_stand_in_the_books() {
+        let parts = split(&fixtures::terms(), Minor::new(15_992)).expect("in range");
+        assert!(parts.bookable());
+        let short = Parts {
+            user: Minor::ZERO,
+            ..parts
+        };
+        assert!(!short.bookable());
+        let negative = Parts {
+            user: parts.user + parts.creator + Minor::new(1),
+            creator: Minor::new(-1),
+            ..parts
+        };
+        assert!(!negative.bookable());
+    }
+
+    #[test]
     fn the_fee_never_exceeds_what_is_payable() {
         let mut terms = fixtures::terms();
         terms.platform_fee_flat = amount("5");
@@ -179,7 +222,7 @@ mod tests {
     proptest! {
         #[test]
         fn money_is_conserved_to_the_minor_unit(
-            commission in 0_i64..=1_000_000_000_000_000,
+            commission in 0_i64..=1_000_000_000_000,
             share in 0_i32..=10_000,
             fee in 0_i32..=10_000,
             flat in 0_i64..1_000_000_000,
