@@ -9,6 +9,15 @@ use std::sync::LazyLock;
 use apache_avro::{Schema, reader::datum::GenericDatumReader, writer::datum::GenericDatumWriter};
 use serde::{Serialize, de::DeserializeOwned};
 
+mod resolution;
+mod rewriting;
+#[cfg(test)]
+mod tests;
+
+use resolution::Unresolvable;
+pub use rewriting::NotItsSchema;
+use rewriting::Plan;
+
 use crate::{
     Topic,
     events::{
@@ -116,6 +125,14 @@ pub enum CodecError {
         /// What Avro says.
         source: Box<apache_avro::Error>,
     },
+    /// The datum doesn't follow its schema, which is an older version.
+    #[error("avro datum of topic {topic}: {source}")]
+    OlderDatum {
+        /// The topic.
+        topic: Topic,
+        /// What is wrong with it.
+        source: NotItsSchema,
+    },
     /// Bytes are left over after the datum.
     #[error("{bytes} bytes after the datum")]
     TrailingBytes {
@@ -126,34 +143,57 @@ pub enum CodecError {
 
 struct Codec {
     version: SchemaVersion,
-    schema: &'static Schema,
     writer: GenericDatumWriter<'static>,
     reader: GenericDatumReader<'static>,
+    /// How its data are read as the newest version's; `None` for that one itself.
+    resolution: Option<Plan>,
+}
+
+/// Why a schema of the built-in registry is of no use.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error(transparent)]
+    Schema(#[from] apache_avro::Error),
+    #[error("the newest version can't read it: {0}")]
+    Resolution(#[from] Unresolvable),
 }
 
 static CODECS: LazyLock<Vec<Codec>> = LazyLock::new(|| {
-    REGISTRY
-        .iter()
-        .map(|version| {
-            build(*version).unwrap_or_else(|error| {
-                panic!("the built-in schema {} is invalid: {error}", version.id)
-            })
-        })
-        .collect()
+    build_all(REGISTRY).unwrap_or_else(|(version, error)| {
+        panic!("the built-in schema {} is invalid: {error}", version.id)
+    })
 });
 
-fn build(version: SchemaVersion) -> Result<Codec, apache_avro::Error> {
+fn build_all(registry: &[SchemaVersion]) -> Result<Vec<Codec>, (SchemaVersion, Unusable)> {
+    registry
+        .iter()
+        .map(|version| {
+            let newest = registry.iter().rfind(|newer| newer.topic == version.topic);
+            build(*version, *newest.unwrap_or(version)).map_err(|error| (*version, error))
+        })
+        .collect()
+}
+
+fn build(version: SchemaVersion, newest: SchemaVersion) -> Result<Codec, Unusable> {
     // The registry lives as long as the process: leaking gives readers and writers `'static`.
     let schema: &'static Schema = Box::leak(Box::new(Schema::parse_str(version.json)?));
+    let resolution = if version.id == newest.id {
+        None
+    } else {
+        Some(resolution::resolve(
+            schema,
+            &Schema::parse_str(newest.json)?,
+        )?)
+    };
     Ok(Codec {
         version,
-        schema,
         writer: GenericDatumWriter::builder(schema)
             .human_readable(false)
             .build()?,
         reader: GenericDatumReader::builder(schema)
             .human_readable(false)
             .build()?,
+        resolution,
     })
 }
 
@@ -167,11 +207,8 @@ pub fn newest(topic: Topic) -> Option<SchemaVersion> {
         .copied()
 }
 
-fn newest_codec(topic: Topic) -> Option<&'static Codec> {
-    CODECS
-        .iter()
-        .rev()
-        .find(|codec| codec.version.topic == topic)
+fn newest_codec(codecs: &[Codec], topic: Topic) -> Option<&Codec> {
+    codecs.iter().rfind(|codec| codec.version.topic == topic)
 }
 
 /// Encodes an event with the newest schema of its topic.
@@ -180,7 +217,7 @@ fn newest_codec(topic: Topic) -> Option<&'static Codec> {
 /// When the event doesn't fit its schema, which the tests rule out for every event type.
 pub fn encode<E: Event>(event: &E) -> Result<Vec<u8>, CodecError> {
     let topic = E::TOPIC;
-    let codec = newest_codec(topic).ok_or(CodecError::UnknownSchema { id: 0, topic })?;
+    let codec = newest_codec(&CODECS, topic).ok_or(CodecError::UnknownSchema { id: 0, topic })?;
     let mut bytes = Vec::with_capacity(256);
     bytes.push(MAGIC);
     bytes.extend_from_slice(&codec.version.id.to_be_bytes());
@@ -199,28 +236,33 @@ pub fn encode<E: Event>(event: &E) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// When the bytes aren't framed, name a schema that isn't this topic's, or don't follow it.
 pub fn decode<E: Event>(bytes: &[u8]) -> Result<E, CodecError> {
+    decode_with(&CODECS, bytes)
+}
+
+fn decode_with<E: Event>(codecs: &[Codec], bytes: &[u8]) -> Result<E, CodecError> {
     let topic = E::TOPIC;
     let (id, mut datum) = unframe(bytes)?;
-    let codec = CODECS
-        .iter()
-        .find(|codec| codec.version.id == id && codec.version.topic == topic)
-        .ok_or(CodecError::UnknownSchema { id, topic })?;
+    let unknown = || CodecError::UnknownSchema { id, topic };
     let datum_error = |source| CodecError::Datum {
         topic,
         source: Box::new(source),
     };
-    let newest = newest_codec(topic).ok_or(CodecError::UnknownSchema { id, topic })?;
-    let event = if codec.version.id == newest.version.id {
-        codec.reader.read_deser(&mut datum).map_err(datum_error)?
-    } else {
-        // An older version goes the slow way, through Avro's schema resolution.
-        let value = GenericDatumReader::builder(codec.schema)
-            .reader_schema(newest.schema)
-            .human_readable(false)
-            .build()
-            .and_then(|reader| reader.read_value(&mut datum))
-            .map_err(datum_error)?;
-        apache_avro::from_value(&value).map_err(datum_error)?
+    let codec = codecs
+        .iter()
+        .find(|codec| codec.version.id == id && codec.version.topic == topic)
+        .ok_or_else(unknown)?;
+    let event = match &codec.resolution {
+        None => codec.reader.read_deser(&mut datum).map_err(datum_error)?,
+        Some(plan) => {
+            let newest = newest_codec(codecs, topic).ok_or_else(unknown)?;
+            let mut rewritten = Vec::with_capacity(datum.len() + 64);
+            plan.run(&mut datum, &mut rewritten)
+                .map_err(|source| CodecError::OlderDatum { topic, source })?;
+            newest
+                .reader
+                .read_deser(&mut rewritten.as_slice())
+                .map_err(datum_error)?
+        }
     };
     if datum.is_empty() {
         Ok(event)
