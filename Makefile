@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build build demo test check clean-data
+.PHONY: help setup setup-build setup-demo build demo test check clean-data
 
 CARGO_TARGET_DIR ?= target
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
@@ -10,19 +10,22 @@ PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install what building and running lack (as root by apt, else by npm)
+setup: ## Install what building, running and testing lack (by apt as root, by npm, by Maven)
 	@scripts/setup.sh
 
 setup-build:
 	@scripts/setup.sh build
 
+setup-demo:
+	@scripts/setup.sh build services
+
 build: setup-build ## Build the program, optimised
 	cargo build --locked --release
 
-demo: setup build ## Play a shop's day through the whole pipeline: make demo ARGS="--conversions 1000"
+demo: setup-demo build ## Play a shop's day through the whole pipeline: make demo ARGS="--conversions 1000"
 	$(PROGRAM) demo $(ARGS)
 
-test: setup ## Run every test, against real PostgreSQL and ClickHouse
+test: setup ## Run every test, against real PostgreSQL, ClickHouse and Kafka
 	cargo test --locked --workspace
 
 check: setup-build ## Check format, lints and documentation

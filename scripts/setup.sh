@@ -5,7 +5,8 @@
 #
 #   scripts/setup.sh build      what building and checking need
 #   scripts/setup.sh services   what running needs: PostgreSQL's programs and the ClickHouse engine
-#   scripts/setup.sh            both
+#   scripts/setup.sh kafka      what only the tests need: Apache Kafka and a schema registry
+#   scripts/setup.sh            all of them; several can be named
 #
 # HISSABACK_CACHE_DIR names the cache directory; it is .cache in the checkout by default.
 set -euo pipefail
@@ -16,6 +17,9 @@ readonly cache=${HISSABACK_CACHE_DIR:-$(dirname "$scripts")/.cache}
 
 readonly postgres_major_min=15
 readonly vendored_postgres_version=15.18.0-beta.17
+
+# The oldest that Apache Kafka 4's broker runs on.
+readonly java_major_min=17
 
 chdb_version=$(<"$scripts/chdb-version.txt")
 readonly chdb_version
@@ -190,24 +194,101 @@ fetch_chdb() {
     work=
 }
 
-set_up_services() {
+# --- Apache Kafka and the schema registry --------------------------------------------------------
+
+# Prints the major version of the Java whose program is $1.
+java_major() {
+    local release version
+    release=$(dirname "$(dirname "$(readlink -f "$1")")")/release
+    [[ -f $release ]] || return 1
+    version=$(sed -n 's/^JAVA_VERSION="\([0-9]*\).*/\1/p' "$release")
+    [[ -n $version ]] && echo "$version"
+}
+
+# Prints the program of a Java that runs the broker. `stream/src/broker/java.rs` looks in the same
+# places, in the same order.
+find_java() {
+    local program major
+    for program in ${JAVA_HOME:+"$JAVA_HOME/bin/java"} "$(command -v java || true)" \
+        /usr/lib/jvm/*/bin/java; do
+        [[ -x $program ]] && major=$(java_major "$program") || continue
+        if ((major >= java_major_min)); then
+            echo "$program"
+            return
+        fi
+    done
+    return 1
+}
+
+set_up_java() {
+    find_java >/dev/null && return
+    can_use_apt || fail "Java $java_major_min or later is missing: install it" \
+        "(Debian: default-jre-headless), or name its directory in JAVA_HOME"
+    apt_install default-jre-headless
+    find_java >/dev/null || fail "the system's Java is older than $java_major_min: install a later" \
+        "one, and name its directory in JAVA_HOME"
+}
+
+need_maven() {
+    has mvn && return
+    can_use_apt || fail "Maven is missing: install it (Debian: maven)"
+    apt_install maven
+}
+
+# Fetches $1, which the project file $2 names, into the directory $3, by the goal $4 of Maven's
+# dependency plugin. The project file by which something was fetched lies beside it.
+set_up_by_maven() {
+    local what=$1 project=$2 directory=$3 goal=$4
+    cmp -s "$project" "$directory/pom.xml" && return
+    need_maven
+    say "fetching $what with Maven into $directory"
+    work=$(mktemp -d "$cache/fetch.XXXXXX")
+    # From a copy, because Maven writes beside the project file.
+    cp "$project" "$work/pom.xml"
+    # A wrong checksum is an error; by default it is a warning.
+    JAVA_HOME=$(dirname "$(dirname "$(readlink -f "$(find_java)")")") \
+        mvn --quiet --batch-mode -Dstyle.color=never --strict-checksums --file "$work/pom.xml" \
+        "dependency:$goal" "-DoutputDirectory=$work/fetched" >&2 ||
+        fail "Maven could not fetch $what"
+    cp "$project" "$work/fetched/pom.xml"
+    rm -rf "$directory"
+    # Last, and at once: a directory that is there is whole.
+    mv "$work/fetched" "$directory"
+    rm -rf "$work"
+    work=
+}
+
+set_up_kafka() {
+    lock
+    set_up_java
+    set_up_by_maven "Apache Kafka" "$scripts/kafka/kafka.xml" "$cache/kafka" copy-dependencies
+    set_up_by_maven "a schema registry" "$scripts/kafka/registry.xml" "$cache/registry" \
+        unpack-dependencies
+    say "Apache Kafka and the schema registry: $cache/kafka, $cache/registry, run by $(find_java)"
+}
+
+# Two runs at a time would fetch everything twice.
+lock() {
     mkdir -p "$cache"
-    # Two runs at a time would fetch everything twice.
     if has flock; then
         exec 9>"$cache/setup.lock"
         flock 9
     fi
+}
+
+set_up_services() {
+    lock
     set_up_postgres
     say "PostgreSQL: $(find_postgres)"
     set_up_chdb
 }
 
-case ${1:-all} in
-    build) set_up_build ;;
-    services) set_up_services ;;
-    all)
-        set_up_build
-        set_up_services
-        ;;
-    *) fail "unknown part '$1': build, services, or nothing for both" ;;
-esac
+(($# > 0)) || set -- build services kafka
+for part in "$@"; do
+    case $part in
+        build) set_up_build ;;
+        services) set_up_services ;;
+        kafka) set_up_kafka ;;
+        *) fail "unknown part '$part': build, services, kafka, or nothing for all of them" ;;
+    esac
+done

@@ -14,6 +14,8 @@
 //! that comes again changes nothing (design section 1, rule 4).
 
 mod admission;
+#[cfg(feature = "broker")]
+pub mod broker;
 mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
