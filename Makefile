@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo test check clean-data
+.PHONY: help setup setup-build setup-demo build demo kafka test check clean-data
 
 CARGO_TARGET_DIR ?= target
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
@@ -24,6 +24,10 @@ build: setup-build ## Build the program, optimised
 
 demo: setup-demo build ## Play a shop's day through the whole pipeline: make demo ARGS="--conversions 1000"
 	$(PROGRAM) demo $(ARGS)
+
+kafka: ## Run a Kafka broker and a schema registry on this machine until Ctrl-C: make kafka DIR=...
+	@scripts/setup.sh build kafka
+	cargo run --locked --quiet --package stream --features broker --example kafka -- $(DIR)
 
 test: setup ## Run every test, against real PostgreSQL, ClickHouse and Kafka
 	cargo test --locked --workspace

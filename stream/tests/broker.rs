@@ -1,16 +1,20 @@
-//! The real broker that tests start: it is one, it keeps its data, and it never outlives them.
+//! The real broker and registry that tests start: they are what they should be, the broker keeps
+//! its data, and neither outlives a test.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use stream::broker::{BrokerError, BrokerOptions, KafkaBroker, ListenerSecurity, User};
+use serde_json::{Value, json};
+use stream::broker::{
+    BrokerError, BrokerOptions, KafkaBroker, ListenerSecurity, RegistryServer, User,
+};
 
 /// How long we wait for what must happen. Nothing depends on it in a run that passes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn accepts_connections(bootstrap: &str) -> bool {
     let address: SocketAddr = bootstrap.parse().unwrap();
@@ -110,6 +114,17 @@ fn a_broker_with_security_is_ready_and_has_its_files() {
 }
 
 #[test]
+fn a_frozen_broker_is_stopped_all_the_same() {
+    let broker = KafkaBroker::start(BrokerOptions::default()).unwrap();
+    broker.freeze().unwrap();
+    let frozen = broker.process_id().unwrap();
+    broker.stop().unwrap();
+    assert!(!process_lives(frozen));
+    let absent = broker.thaw().unwrap_err();
+    assert!(matches!(absent, BrokerError::WrongState { .. }), "{absent}");
+}
+
+#[test]
 fn a_wrong_setting_is_an_error_that_shows_the_log() {
     let options = BrokerOptions::default().with("num.io.threads", "many");
     let error = KafkaBroker::start(options).unwrap_err();
@@ -169,4 +184,82 @@ fn a_missing_broker_is_named_with_its_remedy() {
     );
     let stderr = String::from_utf8_lossy(&error.stderr);
     assert!(stderr.contains("Missing"), "{stderr}");
+}
+
+/// Status and body of the answer to a request with a body of JSON.
+fn ask(method: &str, url: &str, body: &Value) -> (u16, Value) {
+    let (host, path) = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "{method} /{path} HTTP/1.0\r\nHost: {host}\r\n\
+         Content-Type: application/vnd.schemaregistry.v1+json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap())
+}
+
+fn record_with(fields: &Value) -> Value {
+    json!({"schema": json!({"type": "record", "name": "Sale", "fields": fields}).to_string()})
+}
+
+/// What we rely on in the registry: ids of 32 bits, one for equal schemas of all subjects, and the
+/// refusal of what readers of the newest version couldn't read.
+#[test]
+fn the_registry_speaks_confluents_api() {
+    let registry = RegistryServer::start().unwrap();
+    let at = |path: &str| format!("{}{path}", registry.url());
+    let first = record_with(&json!([{"name": "amount", "type": "long"}]));
+    let incompatible = record_with(&json!([
+        {"name": "amount", "type": "long"},
+        {"name": "currency", "type": "string"},
+    ]));
+    let compatible = record_with(&json!([
+        {"name": "amount", "type": "long"},
+        {"name": "currency", "type": "string", "default": "INR"},
+    ]));
+    let nothing = Value::Null;
+
+    let (status, answer) = ask("POST", &at("/subjects/sales-value/versions"), &first);
+    assert_eq!(status, 200, "{answer}");
+    let id = answer["id"].as_i64().unwrap();
+    assert!(i32::try_from(id).is_ok());
+    let (_, elsewhere) = ask("POST", &at("/subjects/other-value/versions"), &first);
+    assert_eq!(elsewhere["id"], id);
+
+    let backward = json!({"compatibility": "BACKWARD"});
+    assert_eq!(ask("PUT", &at("/config/sales-value"), &backward).0, 200);
+    let (_, config) = ask("GET", &at("/config/sales-value"), &nothing);
+    assert_eq!(config["compatibilityLevel"], "BACKWARD");
+
+    let check = at("/compatibility/subjects/sales-value/versions/latest");
+    assert_eq!(ask("POST", &check, &incompatible).1["is_compatible"], false);
+    assert_eq!(ask("POST", &check, &compatible).1["is_compatible"], true);
+    let refused = ask("POST", &at("/subjects/sales-value/versions"), &incompatible);
+    assert_eq!((refused.0, &refused.1["error_code"]), (409, &json!(409)));
+    let (status, second) = ask("POST", &at("/subjects/sales-value/versions"), &compatible);
+    assert_eq!(status, 200, "{second}");
+    assert_ne!(second["id"], id);
+
+    let (_, versions) = ask("GET", &at("/subjects/sales-value/versions"), &nothing);
+    assert_eq!(versions, json!([1, 2]));
+    let (_, by_id) = ask("GET", &at(&format!("/schemas/ids/{id}")), &nothing);
+    assert_eq!(by_id["schema"], first["schema"]);
+    let (status, unknown) = ask("GET", &at("/schemas/ids/999999"), &nothing);
+    assert_eq!((status, &unknown["error_code"]), (404, &json!(40403)));
+
+    let process = registry.process_id().unwrap();
+    registry.kill().unwrap();
+    assert!(!process_lives(process));
 }

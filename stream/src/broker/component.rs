@@ -24,6 +24,13 @@ pub(super) const KAFKA: Component = Component {
     project: include_str!("../../../scripts/kafka/kafka.xml"),
 };
 
+/// The schema registry.
+pub(super) const REGISTRY: Component = Component {
+    what: "the schema registry",
+    directory: "registry",
+    project: include_str!("../../../scripts/kafka/registry.xml"),
+};
+
 impl Component {
     /// Where it lies: in `HISSABACK_CACHE_DIR`, else in `.cache` of the checkout.
     pub(super) fn find(&self) -> Result<PathBuf, BrokerError> {

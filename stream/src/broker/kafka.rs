@@ -11,20 +11,18 @@ use rustix::process::Signal;
 use super::certificates::Authority;
 use super::component::KAFKA;
 use super::directory::ServerDirectory;
-use super::ports::free_port;
+use super::ports::{free_port, on_free_ports};
 use super::process::{ServerProcess, last_lines};
 use super::settings::{HOST, NODE_ID, Ports, server_properties};
 use super::{BrokerError, BrokerOptions, ListenerSecurity, java, readiness};
 
 /// How long a broker may take to be ready. It takes about two seconds on two idle cores.
-const START_PATIENCE: Duration = Duration::from_secs(120);
-/// Ports can be taken by others between our look and the broker's start.
-const START_ATTEMPTS: usize = 5;
+const START_PATIENCE: Duration = Duration::from_mins(2);
 /// Every cluster has an id; nobody asks for this one's. 16 bytes in base64.
 const CLUSTER_ID: &str = "aGlzc2FiYWNrLXRlc3RzMQ";
 
 /// What the broker prints: warnings and errors, on its standard output.
-const LOGGING: &str = r#"
+const LOGGING: &str = r"
 status = error
 appender.console.type = Console
 appender.console.name = console
@@ -32,7 +30,7 @@ appender.console.layout.type = PatternLayout
 appender.console.layout.pattern = %d %p %m (%c)%n
 rootLogger.level = warn
 rootLogger.appenderRef.console.ref = console
-"#;
+";
 
 /// A running Apache Kafka (one node, broker and controller), which ends when this is dropped or the
 /// process ends.
@@ -73,20 +71,12 @@ impl KafkaBroker {
         };
         broker.write_settings()?;
         broker.format()?;
-        for attempt in 1.. {
-            match broker.launch() {
-                Err(BrokerError::Ended { log, .. })
-                    if attempt < START_ATTEMPTS && log.contains("Address already in use") =>
-                {
-                    broker.ports = choose_ports(&broker.options);
-                    broker.write_settings()?;
-                }
-                outcome => {
-                    *broker.process() = Some(outcome?);
-                    break;
-                }
-            }
-        }
+        let process = on_free_ports("Address already in use", || {
+            broker.ports = choose_ports(&broker.options);
+            broker.write_settings()?;
+            broker.launch()
+        })?;
+        *broker.process() = Some(process);
         Ok(broker)
     }
 
@@ -230,13 +220,13 @@ impl KafkaBroker {
     fn launch(&self) -> Result<ServerProcess, BrokerError> {
         let mut process = self.run("kafka.Kafka", vec![self.settings_path().into()])?;
         process.wait_until(START_PATIENCE, || {
-            readiness::lists(self.ports.plain, NODE_ID)
+            readiness::broker_lists(self.ports.plain, NODE_ID)
         })?;
         Ok(process)
     }
 
     fn run(&self, class: &str, arguments: Vec<OsString>) -> Result<ServerProcess, BrokerError> {
-        let mut java_arguments: Vec<OsString> = java::FLAGS.iter().map(Into::into).collect();
+        let mut java_arguments = java::flags(self.directory.path());
         java_arguments.extend([
             "-cp".into(),
             self.libraries.join("*").into(),

@@ -9,7 +9,7 @@
 //! them, even if that is killed. `make setup` fetches them; what is missing is an error whose
 //! message says so, never a reason to skip a test.
 //!
-//! Everything here blocks the calling thread (a start takes about two seconds): from an
+//! Everything here blocks the calling thread (a start takes some seconds): from an
 //! asynchronous test, that is no harm before its own work begins.
 
 mod certificates;
@@ -22,9 +22,11 @@ mod options;
 mod ports;
 mod process;
 mod readiness;
+mod registry;
 mod settings;
 
 pub use certificates::Authority;
 pub use error::BrokerError;
 pub use kafka::KafkaBroker;
 pub use options::{BrokerOptions, ListenerSecurity, User};
+pub use registry::RegistryServer;

@@ -71,6 +71,10 @@ pub struct BrokerOptions {
 impl BrokerOptions {
     /// With a further setting of the broker, such as `message.max.bytes`.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "numbers and strings as they are at the call"
+    )]
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
         self

@@ -141,6 +141,8 @@ impl ServerProcess {
     pub(super) fn stop(mut self) -> Result<(), BrokerError> {
         if self.ended()?.is_none() {
             self.signal(Signal::TERM)?;
+            // A frozen one acts on it only when it goes on.
+            self.signal(Signal::CONT)?;
         }
         let deadline = Instant::now() + STOP_PATIENCE;
         while self.ended()?.is_none() && Instant::now() < deadline {

@@ -1,5 +1,5 @@
-//! Asks a broker for its metadata, in Kafka's protocol: it is ready when it names itself in the
-//! answer. (A port that accepts connections says less: it does so before the broker may serve.)
+//! Whether a server is ready: it answers a question of the kind that clients will ask. (A port that
+//! accepts connections says less: a broker's does so before it may serve.)
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -16,15 +16,34 @@ const QUESTION: [u8; 15] = [0, 3, 0, 4, 0, 0, 0, 1, 0xFF, 0xFF, 0, 0, 0, 0, 0];
 
 /// Succeeds if the broker that listens without security on `port` of loopback lists the node
 /// `node_id` as one that clients can use.
-pub(super) fn lists(port: u16, node_id: i32) -> bool {
+pub(super) fn broker_lists(port: u16, node_id: i32) -> bool {
     ask(port).is_ok_and(|answer| first_broker(&answer) == Some(node_id))
 }
 
-fn ask(port: u16) -> io::Result<Vec<u8>> {
+/// Succeeds if the HTTP server on `port` of loopback answers a GET of `path` with status 200.
+pub(super) fn serves(port: u16, path: &str) -> bool {
+    get(port, path).is_ok_and(|status| status.ends_with(b" 200"))
+}
+
+fn connect(port: u16) -> io::Result<TcpStream> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// The begin of the status line, up to the status.
+fn get(port: u16, path: &str) -> io::Result<[u8; 12]> {
+    let mut stream = connect(port)?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut status = [0; "HTTP/1.1 200".len()];
+    stream.read_exact(&mut status)?;
+    Ok(status)
+}
+
+fn ask(port: u16) -> io::Result<Vec<u8>> {
+    let mut stream = connect(port)?;
     let length = u32::try_from(QUESTION.len()).expect("fifteen is a u32");
     stream.write_all(&[&length.to_be_bytes(), &QUESTION[..]].concat())?;
     let mut length = [0; 4];

@@ -94,10 +94,11 @@ pub(super) fn server_properties(
     for (name, value) in &options.settings {
         settings.insert(name, value.clone());
     }
-    settings
+    let lines: Vec<String> = settings
         .iter()
-        .map(|(name, value)| format!("{name}={value}\n"))
-        .collect()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    lines.join("\n")
 }
 
 fn listeners(settings: &mut BTreeMap<&str, String>, options: &BrokerOptions, ports: Ports) {
@@ -126,11 +127,12 @@ fn listeners(settings: &mut BTreeMap<&str, String>, options: &BrokerOptions, por
 
 fn passwords(settings: &mut BTreeMap<&str, String>, options: &BrokerOptions) {
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
-    let users: String = options
+    let users: Vec<String> = options
         .users
         .iter()
-        .map(|user| format!(" user_{}=\"{}\"", user.name, user.password))
+        .map(|user| format!("user_{}=\"{}\"", user.name, user.password))
         .collect();
+    let plain = "org.apache.kafka.common.security.plain.PlainLoginModule required";
     settings.extend([
         (
             "listener.name.clients.sasl.enabled.mechanisms",
@@ -138,7 +140,7 @@ fn passwords(settings: &mut BTreeMap<&str, String>, options: &BrokerOptions) {
         ),
         (
             "listener.name.clients.plain.sasl.jaas.config",
-            format!("org.apache.kafka.common.security.plain.PlainLoginModule required{users};"),
+            format!("{plain} {};", users.join(" ")),
         ),
         (
             "listener.name.clients.scram-sha-256.sasl.jaas.config",
