@@ -9,7 +9,9 @@ use clap::{Parser, Subcommand};
 use hissaback::{
     commands::{
         self, audit::AuditArguments, backfill::BackfillArguments, demo::DemoArguments,
-        reference::ReferenceArguments, up::UpArguments,
+        healthcheck::HealthcheckArguments, migrate::MigrateArguments,
+        reference::ReferenceArguments, role::RoleCommand, secrets::SecretsArguments,
+        up::UpArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
 };
@@ -25,7 +27,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run every role in one process, over embedded services.
+    /// Run every role in one process, over embedded services where no others are configured.
     Up(UpArguments),
     /// Play the whole pipeline over embedded services, with traffic over HTTP, and check it.
     Demo(DemoArguments),
@@ -35,6 +37,14 @@ enum Command {
     Reference(ReferenceArguments),
     /// Check the invariants of ledger and analytics; exits with 1 if one is broken.
     Audit(AuditArguments),
+    /// Bring the schemas of services up to date: PostgreSQL, ClickHouse, topics, the registry.
+    Migrate(MigrateArguments),
+    /// Make the keys and tokens that processes share, in a new file.
+    Secrets(SecretsArguments),
+    /// Ask a process how it is; exits with 1 if it can't do its work.
+    Healthcheck(HealthcheckArguments),
+    #[command(flatten)]
+    Role(RoleCommand),
     /// Run the embedded ClickHouse engine; started by other commands, not by people.
     #[command(hide = true)]
     ClickhouseEngine(EngineArguments),
@@ -54,6 +64,12 @@ fn main() -> ExitCode {
         Command::Backfill(arguments) => commands::block_on(commands::backfill::run(arguments)),
         Command::Reference(arguments) => commands::block_on(commands::reference::run(arguments)),
         Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
+        Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
+        Command::Secrets(arguments) => commands::secrets::run(&arguments),
+        Command::Healthcheck(arguments) => {
+            commands::block_on(commands::healthcheck::run(arguments))
+        }
+        Command::Role(command) => commands::block_on(commands::role::run(command)),
         Command::ClickhouseEngine(arguments) => run_engine(&arguments).map_err(Into::into),
     };
     match outcome {

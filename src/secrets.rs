@@ -1,5 +1,5 @@
-//! The secrets of an embedded installation: made once, kept in the data directory, readable by
-//! its owner only.
+//! The secrets of an installation: made once, readable by their owner only. An embedded one keeps
+//! them in its data directory; processes that share external services are given the same file.
 
 use std::{
     fs::{self, OpenOptions},
@@ -12,8 +12,11 @@ use schemas::{
     contact::ContactKey,
     token::{KeyRingError, TokenKeys},
 };
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use sinks::payouts::claim_codes::{ClaimCodeError, KeyRing};
+
+use crate::configuration::SecretsSource;
 
 const FILE: &str = "secrets.json";
 const KEY_BYTES: usize = 32;
@@ -53,44 +56,125 @@ pub enum SecretsError {
         /// The file.
         path: PathBuf,
     },
+    /// What the environment gives isn't what `hissaback secrets` writes.
+    #[error("HISSABACK_SECRETS doesn't hold what `hissaback secrets` writes")]
+    NotSecrets,
+    /// There is no file, and nobody who may make one.
+    #[error(
+        "there are no secrets in {path}: make them once with `hissaback secrets {path}`, and give \
+         every process the same file"
+    )]
+    Missing {
+        /// Where they were to be.
+        path: PathBuf,
+    },
+    /// There are some already.
+    #[error("{path} is there already, and is left as it is: without it, old click tokens are lost")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing says where they are.
+    #[error(
+        "the secrets that processes share are nowhere: name their file in secrets.file or \
+         HISSABACK_SECRETS_FILE; `hissaback secrets FILE` makes it"
+    )]
+    Nowhere,
 }
 
 impl Secrets {
+    /// The secrets that are configured, else those of the data directory, which are made where
+    /// there are none.
+    ///
+    /// # Errors
+    /// When they can't be read, written or parsed, or nothing says where they are.
+    pub fn load(source: &SecretsSource, data: Option<&Path>) -> Result<Self, SecretsError> {
+        if let Some(json) = &source.json {
+            return Self::parse(json.expose_secret().as_bytes()).ok_or(SecretsError::NotSecrets);
+        }
+        match (&source.file, data) {
+            (Some(path), _) => {
+                Self::read(path)?.ok_or_else(|| SecretsError::Missing { path: path.clone() })
+            }
+            (None, Some(data)) => Self::open(data),
+            (None, None) => Err(SecretsError::Nowhere),
+        }
+    }
+
     /// Reads the secrets of a data directory, or makes them.
     ///
     /// # Errors
     /// When the file can't be read, written, or parsed.
     pub fn open(data: &Path) -> Result<Self, SecretsError> {
         let path = data.join(FILE);
+        if let Some(secrets) = Self::read(&path)? {
+            return Ok(secrets);
+        }
+        let secrets = Self::generate();
+        // One process holds the data directory: nobody else makes them meanwhile.
+        secrets
+            .write_beside(&path)
+            .and_then(|beside| fs::rename(beside, &path))
+            .map_err(|source| SecretsError::Io {
+                path: path.clone(),
+                source,
+            })?;
+        Ok(secrets)
+    }
+
+    /// Makes secrets in a new file. Of several processes at once, one makes them.
+    ///
+    /// # Errors
+    /// When the file is there already, or can't be written.
+    pub fn create(path: &Path) -> Result<(), SecretsError> {
         let io = |source| SecretsError::Io {
-            path: path.clone(),
+            path: path.to_owned(),
             source,
         };
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .ok()
-                .filter(|secrets: &Self| secrets.usable())
-                .ok_or(SecretsError::Damaged { path }),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let secrets = Self::generate();
-                let json = serde_json::to_vec_pretty(&secrets).map_err(|error| io(error.into()))?;
-                // Whole or not at all: written beside, then renamed.
-                let beside = path.with_extension("new");
-                let mut file = OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(&beside)
-                    .map_err(io)?;
-                file.write_all(&json)
-                    .and_then(|()| file.sync_all())
-                    .map_err(io)?;
-                fs::rename(&beside, &path).map_err(io)?;
-                Ok(secrets)
+        let beside = Self::generate().write_beside(path).map_err(io)?;
+        // A link, unlike a renaming, doesn't replace what is there.
+        let linked = fs::hard_link(&beside, path);
+        fs::remove_file(&beside).map_err(io)?;
+        linked.map_err(|source| match source.kind() {
+            ErrorKind::AlreadyExists => SecretsError::Exists {
+                path: path.to_owned(),
+            },
+            _ => io(source),
+        })
+    }
+
+    fn read(path: &Path) -> Result<Option<Self>, SecretsError> {
+        match fs::read(path) {
+            Ok(bytes) => {
+                let secrets = Self::parse(&bytes).ok_or_else(|| SecretsError::Damaged {
+                    path: path.to_owned(),
+                })?;
+                Ok(Some(secrets))
             }
-            Err(error) => Err(io(error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(SecretsError::Io {
+                path: path.to_owned(),
+                source,
+            }),
         }
+    }
+
+    fn parse(json: &[u8]) -> Option<Self> {
+        serde_json::from_slice(json).ok().filter(Self::usable)
+    }
+
+    /// Writes them to a file of this process beside `path`, whole and synced, and names it.
+    fn write_beside(&self, path: &Path) -> std::io::Result<PathBuf> {
+        let beside = path.with_extension(format!("new-{}", std::process::id()));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.sync_all()?;
+        Ok(beside)
     }
 
     fn generate() -> Self {
@@ -160,6 +244,38 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_is_made_once_and_shared() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("shared.json");
+        let source = SecretsSource {
+            file: Some(path.clone()),
+            json: None,
+        };
+        assert!(matches!(
+            Secrets::load(&source, None),
+            Err(SecretsError::Missing { .. })
+        ));
+        Secrets::create(&path).expect("made");
+        let first = Secrets::load(&source, None).expect("read");
+        assert!(matches!(
+            Secrets::create(&path),
+            Err(SecretsError::Exists { .. })
+        ));
+        let json = fs::read_to_string(&path).expect("text");
+        let given = SecretsSource {
+            file: None,
+            json: Some(json.into()),
+        };
+        let second = Secrets::load(&given, None).expect("parsed");
+        assert_eq!(first.cron_token, second.cron_token);
+        assert_eq!(fs::read_dir(directory.path()).expect("listed").count(), 1);
+        assert!(matches!(
+            Secrets::load(&SecretsSource::default(), None),
+            Err(SecretsError::Nowhere)
+        ));
     }
 
     #[test]

@@ -597,7 +597,7 @@ async fn a_missing_engine_turns_analytics_off_and_says_why() {
         library: Some(root.path().join("libchdb.so")),
         ..ClickHouseOptions::default()
     };
-    let choice = ClickHouseAvailability::choose(None, &data, options)
+    let choice = ClickHouseAvailability::choose(None, Some(&data), options)
         .await
         .expect("a state, not a failure");
     let ClickHouseAvailability::Off(reason) = &choice else {

@@ -10,7 +10,7 @@ use axum::{
 use http::StatusCode;
 use serde::Serialize;
 
-use crate::Api;
+use crate::Monitoring;
 
 /// Tells the state of the components, at once: what takes long to find out is found out beforehand.
 pub type HealthSource = Arc<dyn Fn() -> HealthReport + Send + Sync>;
@@ -64,8 +64,8 @@ impl HealthReport {
 }
 
 /// 200 while everything that is needed works, else 503; the report in both cases.
-pub(crate) async fn show(State(api): State<Arc<Api>>) -> Response {
-    let report = (api.health)();
+pub(crate) async fn show(State(monitoring): State<Monitoring>) -> Response {
+    let report = (monitoring.health)();
     let status = if report.ready() {
         StatusCode::OK
     } else {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, FromRef, State},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -55,6 +55,33 @@ pub struct Api {
     pub tokens: Tokens,
 }
 
+/// What monitoring asks for.
+#[derive(Clone)]
+struct Monitoring {
+    health: HealthSource,
+    registry: Registry,
+}
+
+impl FromRef<Arc<Api>> for Monitoring {
+    fn from_ref(api: &Arc<Api>) -> Self {
+        Self {
+            health: Arc::clone(&api.health),
+            registry: api.registry.clone(),
+        }
+    }
+}
+
+/// `/health` and `/metrics` alone, for a process without the other endpoints; to be merged with
+/// those of ingest.
+pub fn monitoring(health: HealthSource, registry: Registry) -> Router {
+    Router::new()
+        .route("/health", get(health::show))
+        .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .fallback(async || Problem::NotFound)
+        .with_state(Monitoring { health, registry })
+}
+
 /// The endpoints, to be merged with those of ingest. Whatever else is asked for is a problem with
 /// status 404, or 405 where only the method is wrong.
 pub fn router(api: Arc<Api>) -> Router {
@@ -72,8 +99,8 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 /// `GET /metrics`.
-async fn metrics(State(api): State<Arc<Api>>) -> Response {
-    match TextEncoder::new().encode_to_string(&api.registry.gather()) {
+async fn metrics(State(monitoring): State<Monitoring>) -> Response {
+    match TextEncoder::new().encode_to_string(&monitoring.registry.gather()) {
         Ok(text) => {
             let content_type = HeaderValue::from_static(prometheus::TEXT_FORMAT);
             ([(header::CONTENT_TYPE, content_type)], text).into_response()

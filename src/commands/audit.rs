@@ -6,28 +6,32 @@ use anyhow::ensure;
 use clap::Args;
 use stream::SystemClock;
 
-use super::DataDirArgument;
-use crate::platform::Platform;
+use super::InstallationArguments;
+use crate::platform::{Placement, Platform, Starting};
 
 /// Arguments of `hissaback audit`.
 #[derive(Debug, Args)]
 pub struct AuditArguments {
     #[command(flatten)]
-    data_dir: DataDirArgument,
+    installation: InstallationArguments,
     /// Print one JSON object instead of the table
     #[arg(long)]
     json: bool,
 }
 
-/// Checks every invariant over the embedded data, which no other process may have open.
+/// Checks every invariant; of embedded data, which no other process may have open.
 ///
 /// # Errors
 /// When an invariant is broken, or the data can't be read.
 pub async fn run(arguments: AuditArguments) -> anyhow::Result<()> {
-    let platform = Platform::start(&arguments.data_dir.path(), Arc::new(SystemClock)).await?;
+    let configuration = arguments.installation.configuration()?;
+    let data_dir = arguments.installation.data_dir();
+    let placement = Placement::of_everything(&configuration, data_dir)?;
+    let clock = Arc::new(SystemClock);
+    let platform = Platform::start(&placement, clock, &Starting::impatient()).await?;
     let client = platform.clickhouse.client();
-    let audited =
-        operations::audit::audit(&platform.operator, client.as_ref(), platform.log.as_ref()).await;
+    let operator = platform.operator()?;
+    let audited = operations::audit::audit(operator, client.as_ref(), platform.log.as_ref()).await;
     platform.stop().await?;
     let report = audited?;
     if arguments.json {

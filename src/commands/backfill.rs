@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 use operations::{
@@ -10,12 +10,12 @@ use operations::{
     caught_up, fates,
 };
 use schemas::{NetworkId, TenantId, Timestamp};
-use stream::{Clock, SystemClock};
+use stream::SystemClock;
 
-use super::{DataDirArgument, up};
+use super::{InstallationArguments, serving};
 use crate::{
-    platform::Platform,
-    roles::{RoleOptions, Roles},
+    platform::{LogPlace, Placement, Platform, Starting},
+    roles::{Role, RoleOptions, Roles},
 };
 
 /// How long the ledger may take to fold what was read.
@@ -43,7 +43,7 @@ pub struct BackfillArguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    data_dir: DataDirArgument,
+    installation: InstallationArguments,
 }
 
 fn timestamp(text: &str) -> Result<Timestamp, String> {
@@ -56,13 +56,23 @@ fn timestamp(text: &str) -> Result<Timestamp, String> {
 /// # Errors
 /// When the file or its header can't be used; rows that can't are named and counted.
 pub async fn run(arguments: BackfillArguments) -> anyhow::Result<()> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let platform = Platform::start(&arguments.data_dir.path(), clock).await?;
+    let configuration = arguments.installation.configuration()?;
+    let data_dir = arguments.installation.data_dir();
+    let placement = Placement::of_everything(&configuration, data_dir)?;
+    let clock = Arc::new(SystemClock);
+    let platform = Platform::start(&placement, clock, &Starting::impatient()).await?;
+    let roles = match &placement.log {
+        LogPlace::Embedded => Role::ALL.into(),
+        // Whoever else follows the log folds what is appended to it.
+        LogPlace::Kafka(_) => [Role::Ingest].into(),
+    };
     let options = RoleOptions {
+        roles,
         // Nobody calls; the roles are wanted for what is behind it.
-        listener: up::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?,
+        listener: serving::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?,
         ingest: ingest::Settings::default(),
         payouts: None,
+        messages: None,
         committed: None,
     };
     let roles = Roles::start(&platform, options).await?;
@@ -82,8 +92,8 @@ async fn load(
     let backfill = Backfill {
         log: Arc::clone(&platform.log),
         clock: Arc::clone(&platform.clock),
-        event_ids: roles.event_ids.clone(),
-        token_keys: platform.secrets.token_keys()?,
+        event_ids: roles.event_ids.clone().context("no event ids are drawn")?,
+        token_keys: platform.secrets()?.token_keys()?,
         redaction: ingest::Settings::default().redaction,
         reference: roles.reference.load_full(),
     };
@@ -93,7 +103,7 @@ async fn load(
         as_of: arguments.as_of,
         utc_offset_minutes: arguments.utc_offset_minutes,
     };
-    let before = fates::count(&platform.operator).await?;
+    let before = fates::count(platform.operator()?).await?;
     let progress = if arguments.json {
         ProgressBar::hidden()
     } else {
@@ -109,7 +119,7 @@ async fn load(
     progress.set_message("the ledger is folding them");
     caught_up::wait_until_caught_up(platform.log.as_ref(), &platform.writer, PATIENCE).await?;
     progress.finish_and_clear();
-    let after = fates::count(&platform.operator).await?;
+    let after = fates::count(platform.operator()?).await?;
     if arguments.json {
         let fates = serde_json::to_value(after)?;
         println!(

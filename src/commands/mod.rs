@@ -4,29 +4,48 @@
 pub mod audit;
 pub mod backfill;
 pub mod demo;
+pub mod healthcheck;
+pub mod migrate;
 pub mod reference;
+pub mod role;
+pub mod secrets;
+pub mod serving;
 pub mod up;
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::embedded::DataDirectory;
+use crate::{
+    configuration::{Configuration, ConfigurationError},
+    embedded::DataDirectory,
+};
 
-/// The data directory, for every command that reads or writes the embedded data.
+/// Which installation a command is about.
 #[derive(Debug, Args)]
-pub struct DataDirArgument {
-    /// Where all data lives [default: /var/lib/hissaback as root, else ~/.local/share/hissaback]
+pub struct InstallationArguments {
+    /// Where embedded data lives [default: /var/lib/hissaback as root, else ~/.local/share/hissaback]
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    /// Configuration file; hissaback.example.toml documents its keys
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
-impl DataDirArgument {
+impl InstallationArguments {
     /// The directory asked for, or the default one.
-    pub fn path(&self) -> PathBuf {
+    pub fn data_dir(&self) -> PathBuf {
         self.data_dir
             .clone()
             .unwrap_or_else(DataDirectory::default_path)
+    }
+
+    /// What the file and the environment say.
+    ///
+    /// # Errors
+    /// When a key or value can't be used.
+    pub fn configuration(&self) -> Result<Configuration, ConfigurationError> {
+        Configuration::read(self.config.as_deref())
     }
 }
 

@@ -1,14 +1,14 @@
 //! `hissaback reference import`: tenants, offers, campaigns and links from a file.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use operations::reference::{self, ReferenceFile};
 use stream::{Clock, SystemClock};
 
-use super::DataDirArgument;
-use crate::platform::Platform;
+use super::InstallationArguments;
+use crate::platform::{self, Placement, Postgres, Starting};
 
 /// Arguments of `hissaback reference`.
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ struct ImportArguments {
     /// The file
     file: PathBuf,
     #[command(flatten)]
-    data_dir: DataDirArgument,
+    installation: InstallationArguments,
 }
 
 /// Imports, and says how much was new. What is there already stays as it is.
@@ -38,17 +38,22 @@ struct ImportArguments {
 pub async fn run(arguments: ReferenceArguments) -> anyhow::Result<()> {
     let ReferenceCommand::Import(ImportArguments {
         file: path,
-        data_dir,
+        installation,
     }) = arguments.command;
     let text =
         fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
     let file: ReferenceFile = serde_json::from_str(&text)
         .with_context(|| format!("{} is not a reference file", path.display()))?;
-    let clock = Arc::new(SystemClock);
-    let platform = Platform::start(&data_dir.path(), Arc::clone(&clock) as Arc<dyn Clock>).await?;
-    let contacts = platform.secrets.contact_key();
-    let imported = reference::import(&platform.operator, &file, &contacts, clock.now()).await;
-    platform.stop().await?;
+    let configuration = installation.configuration()?;
+    let placement = Placement::of_everything(&configuration, installation.data_dir())?;
+    let data = platform::open_data_directory(&placement)?;
+    let secrets = platform::load_secrets(&placement, data.as_ref())?;
+    let contacts = secrets.context("contacts can't be hashed")?.contact_key();
+    // The log isn't asked for: it may be away.
+    let postgres = Postgres::start(&placement, data.as_ref(), &Starting::impatient()).await?;
+    let operator = postgres.operator()?;
+    let imported = reference::import(operator, &file, &contacts, SystemClock.now()).await;
+    postgres.stop().await?;
     println!("{} rows are new", imported?);
     Ok(())
 }

@@ -1,6 +1,10 @@
-//! Configuration: one TOML file, small structs per concern, read once. `hissaback.example.toml`
-//! documents every key with its default. A key that isn't known, or a value that can't be used,
-//! is refused at start with the key's name.
+//! Configuration: one TOML file, small structs per concern, read once; variables of the environment
+//! go before it ([`OVERRIDES`]). `hissaback.example.toml` documents every key with its default. A
+//! key that isn't known, or a value that can't be used, is refused at start with the key's name.
+
+mod agcod;
+mod environment;
+mod services;
 
 use std::{
     fs,
@@ -10,16 +14,15 @@ use std::{
 
 use ingest::client_address::TrustedProxies;
 use ipnet::IpNet;
-use secrecy::SecretString;
 use serde::Deserialize;
-use sinks::payouts::{
-    AgcodConfig, CREATE_PATH, DispatchLimits, PayoutsConfig, TIMEOUT_MS,
-    agcod::{Endpoint, signature::KeyPair},
-    claim_codes::ClaimCodeStorage,
-    sms::MessageText,
-};
+use toml::Table;
 
-use crate::secrets::Secrets;
+pub use agcod::Agcod;
+pub use environment::{Environment, OVERRIDES, Override, VARIABLES, knows_variable};
+pub use services::{
+    ClickHouse, Kafka, Postgres, SaslLogin, SaslMechanism, SchemaRegistry, SecretsSource,
+    SecurityProtocol,
+};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -27,6 +30,16 @@ use crate::secrets::Secrets;
 pub struct Configuration {
     /// HTTP.
     pub http: Http,
+    /// The log: Apache Kafka where brokers are named, else embedded.
+    pub kafka: Kafka,
+    /// The schema registry; without one, schemas go by the ids that the program carries.
+    pub schema_registry: SchemaRegistry,
+    /// PostgreSQL: a server where its address is given, else embedded.
+    pub postgres: Postgres,
+    /// ClickHouse: a server where its address is given, else embedded.
+    pub clickhouse: ClickHouse,
+    /// Keys and tokens that several processes have in common.
+    pub secrets: SecretsSource,
     /// Gift cards; without it, payouts are requested and stay queued.
     pub agcod: Option<Agcod>,
 }
@@ -50,42 +63,6 @@ impl Default for Http {
     }
 }
 
-/// The account with Amazon Gift Codes On Demand. What is settled by contract is configuration.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Agcod {
-    /// Base address, such as `https://agcod-v2-eu.amazon.com`.
-    pub url: String,
-    /// Path of the create call.
-    #[serde(default = "default_path")]
-    pub path: String,
-    /// Signing region, such as `eu-west-1`.
-    pub region: String,
-    /// Our account's id.
-    pub partner_id: String,
-    /// The programme, where the contract names one.
-    pub program_id: Option<String>,
-    /// The currency that the account pays.
-    pub currency: String,
-    /// Access key id.
-    pub access_key_id: String,
-    /// The secret access key.
-    pub secret_access_key: SecretString,
-    /// Whether claim codes may be stored, sealed, until their message is out.
-    #[serde(default = "default_true")]
-    pub store_claim_codes: bool,
-    /// File that messages are appended to: the development gateway.
-    pub sms_file: PathBuf,
-}
-
-fn default_path() -> String {
-    CREATE_PATH.to_owned()
-}
-
-const fn default_true() -> bool {
-    true
-}
-
 /// Why a configuration can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
@@ -105,6 +82,17 @@ pub enum ConfigurationError {
         /// Where and why.
         source: Box<toml::de::Error>,
     },
+    /// A variable of the environment can't be used.
+    #[error("the environment's {variable} can't be used: {reason}")]
+    Variable {
+        /// Its name.
+        variable: String,
+        /// Why; the value itself may be a secret.
+        reason: String,
+    },
+    /// The file and the environment together don't make a configuration.
+    #[error("the configuration, with what the environment overrides, is not valid: {0}")]
+    Overridden(Box<toml::de::Error>),
     /// A value can't be used.
     #[error("the configuration's {key} can't be used: {reason}")]
     Value {
@@ -123,22 +111,49 @@ fn refused<E: std::fmt::Display>(key: &'static str) -> impl FnOnce(E) -> Configu
 }
 
 impl Configuration {
-    /// Reads a file; the defaults where there is none.
+    /// Reads a file, the defaults where there is none, with what the process's environment
+    /// overrides.
     ///
     /// # Errors
-    /// When the file can't be read, or holds a key or value that can't be used.
+    /// When the file can't be read, or holds a key or value that can't be used; when a variable
+    /// can't be used.
     pub fn read(path: Option<&Path>) -> Result<Self, ConfigurationError> {
-        let Some(path) = path else {
-            return Ok(Self::default());
+        Self::read_with(path, &Environment::of_process())
+    }
+
+    /// Reads a file, the defaults where there is none, with what `environment` overrides.
+    ///
+    /// # Errors
+    /// As [`Configuration::read`].
+    pub fn read_with(
+        path: Option<&Path>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigurationError> {
+        let text = match path {
+            Some(path) => {
+                fs::read_to_string(path).map_err(|source| ConfigurationError::Unreadable {
+                    path: path.to_owned(),
+                    source,
+                })?
+            }
+            None => String::new(),
         };
-        let text = fs::read_to_string(path).map_err(|source| ConfigurationError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-        toml::from_str(&text).map_err(|source| ConfigurationError::Invalid {
-            path: path.to_owned(),
+        let invalid = |source| ConfigurationError::Invalid {
+            path: path.unwrap_or(Path::new("")).to_owned(),
             source: Box::new(source),
-        })
+        };
+        let overrides = environment.overrides()?;
+        if overrides.is_empty() {
+            // Straight from the text, so that an error shows its line.
+            return toml::from_str(&text).map_err(invalid);
+        }
+        let mut table: Table = toml::from_str(&text).map_err(invalid)?;
+        for (key, value) in overrides {
+            environment::set(&mut table, key, value);
+        }
+        table
+            .try_into()
+            .map_err(|error| ConfigurationError::Overridden(Box::new(error)))
     }
 }
 
@@ -162,57 +177,53 @@ impl Http {
     }
 }
 
-impl Agcod {
-    /// How payouts are made.
-    ///
-    /// # Errors
-    /// When a value can't be used; the error names its key.
-    pub fn payouts(&self, secrets: &Secrets) -> Result<PayoutsConfig, ConfigurationError> {
-        let claim_codes = if self.store_claim_codes {
-            let keys = secrets
-                .claim_code_keys()
-                .map_err(refused("agcod.store_claim_codes"))?;
-            ClaimCodeStorage::Encrypted(keys)
-        } else {
-            ClaimCodeStorage::NotStored
-        };
-        Ok(PayoutsConfig {
-            agcod: AgcodConfig {
-                endpoint: Endpoint::parse(&self.url, &self.path).map_err(refused("agcod.url"))?,
-                region: self.region.clone(),
-                partner_id: self
-                    .partner_id
-                    .parse()
-                    .map_err(refused("agcod.partner_id"))?,
-                program_id: self.program_id.clone(),
-                currency: self.currency.parse().map_err(refused("agcod.currency"))?,
-                key_pair: KeyPair {
-                    access_key_id: self.access_key_id.clone(),
-                    secret_access_key: self.secret_access_key.clone(),
-                },
-                timeout_ms: TIMEOUT_MS,
-            },
-            limits: DispatchLimits::default(),
-            claim_codes,
-            message: MessageText::default(),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn documented() -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("hissaback.example.toml");
+        fs::read_to_string(path).expect("the documented file")
+    }
+
     #[test]
     fn the_documented_file_is_valid_and_says_what_the_defaults_are() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("hissaback.example.toml");
-        let documented = Configuration::read(Some(&path)).expect("valid");
+        let documented: Configuration = toml::from_str(&documented()).expect("valid");
         let default = Configuration::default();
-        assert_eq!(documented.http.listen, default.http.listen);
-        assert_eq!(
-            documented.http.trusted_proxies,
-            default.http.trusted_proxies
-        );
+        assert_eq!(format!("{documented:?}"), format!("{default:?}"));
+    }
+
+    /// What is commented out is documentation too: it has to be of the form that is read.
+    #[test]
+    fn the_documented_file_is_valid_with_every_key_switched_on() {
+        let text: String = documented()
+            .lines()
+            .map(|line| line.strip_prefix("# ").unwrap_or(line))
+            .filter(|line| line.starts_with('[') || line.contains(" = "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let all: Configuration = toml::from_str(&text).expect("valid");
+        assert!(all.agcod.is_some() && all.kafka.brokers.is_some());
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_file() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), "[kafka]\nbrokers = \"old:9092\"\n").expect("written");
+        let environment = Environment::new([
+            ("KAFKA_BROKERS", "new:9092"),
+            ("HISSABACK_LISTEN", "0.0.0.0:81"),
+        ]);
+        let read = Configuration::read_with(Some(file.path()), &environment).expect("valid");
+        assert_eq!(read.kafka.brokers.as_deref(), Some("new:9092"));
+        assert_eq!(read.http.listen, SocketAddr::from(([0, 0, 0, 0], 81)));
+    }
+
+    #[test]
+    fn what_the_environment_gives_is_checked_like_a_file() {
+        let environment = Environment::new([("HISSABACK_LISTEN", "everywhere")]);
+        let error = Configuration::read_with(None, &environment).expect_err("refused");
+        assert!(error.to_string().contains("socket address"), "{error}");
     }
 
     #[test]

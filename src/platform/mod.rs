@@ -1,123 +1,156 @@
-//! The services that the roles run on, embedded in one machine: the log in this process,
-//! PostgreSQL and the ClickHouse engine as supervised children, under one data directory.
+//! The services that the roles run on: embedded in one machine (the log in this process,
+//! PostgreSQL and the ClickHouse engine as supervised children, under one data directory), or
+//! servers elsewhere. [`Placement`] says which is where.
 
-use std::{path::Path, sync::Arc};
+mod health;
+mod log;
+mod placement;
+mod postgres;
+
+use std::sync::Arc;
 
 use anyhow::Context;
-use api::{ComponentHealth, ComponentState, HealthReport, HealthSource};
-use sinks::ledger::database;
-use sqlx::PgPool;
-use stream::{Clock, EmbeddedLog, EmbeddedOptions, Log};
+use api::{ComponentState, HealthReport, HealthSource};
+use secrecy::ExposeSecret;
+use sqlx::{PgConnection, PgPool};
+use stream::{Clock, Log};
 
+use self::health::{Probe, answered, component, of_log, supervised};
+pub use self::{
+    health::{Starting, register_health},
+    placement::{ClickHousePlace, LogPlace, Placement, PlacementError, PostgresPlace},
+    postgres::Postgres,
+};
 use crate::{
-    embedded::{
-        ClickHouseAvailability, ClickHouseOptions, DataDirectory, EmbeddedPostgres, Health,
-        PostgresOptions,
-        postgres::{DATABASE, OWNER},
-    },
+    embedded::{ClickHouseAvailability, ClickHouseOptions, DataDirectory},
+    roles::Role,
     secrets::Secrets,
 };
 
-/// Connections of the roles together; the embedded cluster allows 60.
-const WRITER_CONNECTIONS: u32 = 24;
-const OPERATOR_CONNECTIONS: u32 = 4;
+/// Whoever keeps analytics in an engine of its own, beside a server that others use too, holds it.
+const ENGINE_LOCK: &str = "hissaback.embedded_analytics";
 
 /// Everything that is up.
 pub struct Platform {
-    /// The data directory; its lock is held until this is dropped.
-    pub data: DataDirectory,
-    /// Keys and tokens.
-    pub secrets: Secrets,
+    /// The role that the process has, where it has one only.
+    pub role: Option<Role>,
     /// The time port.
     pub clock: Arc<dyn Clock>,
     /// The log.
     pub log: Arc<dyn Log>,
     /// Connections of the sinks.
     pub writer: PgPool,
-    /// Connections of operators' commands.
-    pub operator: PgPool,
     /// The analytics engine, a server, or neither.
     pub clickhouse: ClickHouseAvailability,
-    postgres: EmbeddedPostgres,
+    clickhouse_probe: Option<Probe>,
+    /// Holds [`ENGINE_LOCK`] where that is called for.
+    _engine_lock: Option<PgConnection>,
+    postgres: Postgres,
+    secrets: Option<Secrets>,
+    /// Its lock is held until this is dropped.
+    _data: Option<DataDirectory>,
 }
 
 impl Platform {
-    /// Brings everything up under a data directory, at the schema of this program.
+    /// Brings up what is embedded, at the schema of this program, and connects to what isn't.
     ///
     /// # Errors
-    /// One sentence with the remedy: the directory is in use, of another version or can't be
-    /// written, a component is missing, or a migration failed.
-    pub async fn start(data_dir: &Path, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let data = DataDirectory::open(data_dir)?;
-        let secrets = Secrets::open(data.path())?;
-        let log = Self::open_log(&data, Arc::clone(&clock))?;
-        let url = std::env::var("CLICKHOUSE_URL").ok();
+    /// One sentence with the remedy: a data directory is in use, of another version or can't be
+    /// written, a component is missing, a migration failed, a server refuses us.
+    pub async fn start(
+        placement: &Placement,
+        clock: Arc<dyn Clock>,
+        starting: &Starting,
+    ) -> anyhow::Result<Self> {
+        let data = open_data_directory(placement)?;
+        let secrets = load_secrets(placement, data.as_ref())?;
+        let log = log::open(placement, data.as_ref(), Arc::clone(&clock), starting).await?;
         let (postgres, clickhouse) = tokio::join!(
-            EmbeddedPostgres::start(&data, PostgresOptions::default()),
-            ClickHouseAvailability::choose(url.as_deref(), &data, ClickHouseOptions::default()),
+            Postgres::start(placement, data.as_ref(), starting),
+            start_clickhouse(placement, data.as_ref()),
         );
         let (postgres, clickhouse) = (postgres?, clickhouse?);
         if let ClickHouseAvailability::Off(missing) = &clickhouse {
             tracing::warn!(reason = %missing, "analytics is off");
         }
-        database::migrate(postgres.connect_options(OWNER, DATABASE))
-            .await
-            .context("the database could not be migrated")?;
-        let connect = |role, connections| {
-            database::connect(postgres.connect_options(role, DATABASE), connections)
-        };
-        let writer = connect(database::WRITER, WRITER_CONNECTIONS).await?;
-        let operator = connect(database::OPERATOR, OPERATOR_CONNECTIONS).await?;
         Ok(Self {
-            data,
-            secrets,
+            role: placement.role,
             clock,
             log,
-            writer,
-            operator,
+            writer: postgres.writer.clone(),
+            clickhouse_probe: probe(&clickhouse),
+            _engine_lock: lock_engine(placement, &clickhouse, &postgres.writer).await?,
             clickhouse,
             postgres,
+            secrets,
+            _data: data,
         })
     }
 
-    fn open_log(data: &DataDirectory, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn Log>> {
-        let directory = data.subdirectory("log")?;
-        Ok(EmbeddedLog::open(
-            directory,
-            clock,
-            EmbeddedOptions::default(),
-        )?)
+    /// Connections of operators' commands.
+    ///
+    /// # Errors
+    /// When the process isn't one of those that have them.
+    pub fn operator(&self) -> anyhow::Result<&PgPool> {
+        self.postgres.operator()
+    }
+
+    /// Keys and tokens.
+    ///
+    /// # Errors
+    /// When the process isn't one of those that have them.
+    pub fn secrets(&self) -> anyhow::Result<&Secrets> {
+        self.secrets
+            .as_ref()
+            .context("this process isn't given any secrets")
     }
 
     /// The state of each component, told at once.
     pub fn health(&self) -> HealthSource {
-        let log = Arc::clone(&self.log);
-        let postgres = self.postgres.health();
-        let clickhouse = match &self.clickhouse {
-            ClickHouseAvailability::Embedded(engine) => Some(engine.health()),
-            ClickHouseAvailability::Server(_) | ClickHouseAvailability::Off(_) => None,
+        // What the process can go on without makes it degraded; without the rest it fails.
+        let severity = |dispensable: bool| {
+            if dispensable {
+                ComponentState::Degraded
+            } else {
+                ComponentState::Failing
+            }
         };
+        let log = Arc::clone(&self.log);
+        let postgres = self
+            .postgres
+            .health(severity(self.role.is_some_and(Role::outlives_postgres)));
+        let otherwise = severity(self.role != Some(Role::Analytics));
+        let engine = match &self.clickhouse {
+            ClickHouseAvailability::Embedded(engine) => Some(engine.health()),
+            ClickHouseAvailability::Server(_)
+            | ClickHouseAvailability::Off(_)
+            | ClickHouseAvailability::Unused => None,
+        };
+        let server = self.clickhouse_probe.as_ref().map(Probe::state);
         let analytics_off = match &self.clickhouse {
             ClickHouseAvailability::Off(missing) => Some(missing.to_string()),
-            ClickHouseAvailability::Server(_) | ClickHouseAvailability::Embedded(_) => None,
+            ClickHouseAvailability::Server(_)
+            | ClickHouseAvailability::Embedded(_)
+            | ClickHouseAvailability::Unused => None,
         };
         Arc::new(move || {
-            let analytics = match (&clickhouse, &analytics_off) {
-                (Some(engine), _) => supervised(&engine.borrow(), ComponentState::Degraded),
-                (None, Some(reason)) => component(ComponentState::Off, Some(reason.clone())),
-                (None, None) => component(ComponentState::Ready, None),
+            let mut report = HealthReport::default();
+            let mut tell = |name: &str, health| {
+                report.components.insert(name.to_owned(), health);
             };
-            HealthReport {
-                components: [
-                    ("log".to_owned(), of_log(&log.health())),
-                    (
-                        "postgres".to_owned(),
-                        supervised(&postgres.borrow(), ComponentState::Failing),
-                    ),
-                    ("analytics".to_owned(), analytics),
-                ]
-                .into(),
+            tell("log", of_log(&log.health()));
+            tell("postgres", postgres());
+            if let Some(engine) = &engine {
+                tell("analytics", supervised(&engine.borrow(), otherwise));
+            } else if let Some(server) = &server {
+                tell("analytics", answered(&server.borrow(), otherwise));
+            } else if let Some(reason) = &analytics_off {
+                tell(
+                    "analytics",
+                    component(ComponentState::Off, Some(reason.clone())),
+                );
             }
+            report
         })
     }
 
@@ -127,33 +160,81 @@ impl Platform {
     /// When a service can't be stopped; what it held is recovered at the next start.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.log.close().await;
-        self.writer.close().await;
-        self.operator.close().await;
         self.clickhouse.stop().await?;
-        self.postgres.stop().await?;
-        Ok(())
+        self.postgres.stop().await
     }
 }
 
-fn component(state: ComponentState, detail: Option<String>) -> ComponentHealth {
-    ComponentHealth { state, detail }
+/// Opens the data directory, where anything is embedded.
+///
+/// # Errors
+/// When it can't be used, or another process has it.
+pub fn open_data_directory(placement: &Placement) -> anyhow::Result<Option<DataDirectory>> {
+    let open = |path| DataDirectory::open(path);
+    Ok(placement.data_dir.as_ref().map(open).transpose()?)
 }
 
-fn of_log(health: &stream::Health) -> ComponentHealth {
-    match health {
-        stream::Health::Ready => component(ComponentState::Ready, None),
-        stream::Health::Unavailable { reason } | stream::Health::Failed { reason } => {
-            component(ComponentState::Failing, Some(reason.clone()))
+/// Reads the secrets, where the process has a use for them.
+///
+/// # Errors
+/// When they can't be read.
+pub fn load_secrets(
+    placement: &Placement,
+    data: Option<&DataDirectory>,
+) -> anyhow::Result<Option<Secrets>> {
+    let load = |source| Secrets::load(source, data.map(DataDirectory::path));
+    Ok(placement.secrets.as_ref().map(load).transpose()?)
+}
+
+async fn start_clickhouse(
+    placement: &Placement,
+    data: Option<&DataDirectory>,
+) -> anyhow::Result<ClickHouseAvailability> {
+    let url = match &placement.clickhouse {
+        ClickHousePlace::Unused => return Ok(ClickHouseAvailability::Unused),
+        ClickHousePlace::Server(url) => Some(url.expose_secret()),
+        ClickHousePlace::Embedded => None,
+    };
+    Ok(ClickHouseAvailability::choose(url, data, ClickHouseOptions::default()).await?)
+}
+
+/// Asks a ClickHouse server how it is.
+fn probe(clickhouse: &ClickHouseAvailability) -> Option<Probe> {
+    match clickhouse {
+        ClickHouseAvailability::Server(client) => {
+            // Its database may not be there yet.
+            let client = client.as_ref().clone().with_database("default");
+            Some(Probe::start(move || {
+                let answer = client.query("SELECT 1");
+                async move { answer.fetch_one::<u8>().await.map(drop) }
+            }))
         }
+        ClickHouseAvailability::Embedded(_)
+        | ClickHouseAvailability::Off(_)
+        | ClickHouseAvailability::Unused => None,
     }
 }
 
-/// Health of a supervised child; `otherwise` is what its absence means.
-fn supervised(health: &Health, otherwise: ComponentState) -> ComponentHealth {
-    match health {
-        Health::Ready { .. } => component(ComponentState::Ready, None),
-        Health::Starting => component(otherwise, Some("it is starting".to_owned())),
-        Health::Restarting { reason } => component(otherwise, Some(reason.clone())),
-        Health::Stopped => component(otherwise, Some("it was stopped".to_owned())),
+/// Instances of analytics share the log out among them: two that each fed an engine of their own
+/// would each have half.
+async fn lock_engine(
+    placement: &Placement,
+    clickhouse: &ClickHouseAvailability,
+    writer: &PgPool,
+) -> anyhow::Result<Option<PgConnection>> {
+    let alone = matches!(placement.postgres, PostgresPlace::Embedded);
+    if alone || !matches!(clickhouse, ClickHouseAvailability::Embedded(_)) {
+        return Ok(None);
     }
+    let mut connection = writer.acquire().await?.detach();
+    let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext($1))")
+        .bind(ENGINE_LOCK)
+        .fetch_one(&mut connection)
+        .await?;
+    anyhow::ensure!(
+        taken,
+        "another process keeps analytics in an embedded ClickHouse, and each would have half: set \
+         clickhouse.url (CLICKHOUSE_URL)"
+    );
+    Ok(Some(connection))
 }

@@ -1,49 +1,47 @@
-//! The roles, all in one process: what `up` and the demo run over a [`Platform`].
+//! The roles: each a process of its own over services that processes share, or all in one process,
+//! as `up` and the demo run them over a [`Platform`].
+
+mod http;
+mod role;
+mod wiring;
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use anyhow::Context;
-use api::{Api, BearerToken, Tokens};
 use arc_swap::ArcSwap;
-use ingest::{Ingest, ServerLimits};
-use operations::{
-    audit::Auditor,
-    commands::Commands,
-    event_ids::EventIdSource,
-    healing::{Healer, HealingMetrics, HealingSettings},
-    payout_run::PayoutRuns,
-};
-use processors::stage::{Stage, StageMetrics, StageSettings};
+use operations::{audit::Auditor, event_ids::EventIdSource, payout_run::PayoutRuns};
 use prometheus::Registry;
 use schemas::{event_id::EventIds, reference::ReferenceData};
 use sinks::{
-    analytics::{AnalyticsMetrics, AnalyticsSettings, AnalyticsSink},
-    ledger::{
-        CommitObserver, LedgerMetrics, LedgerSettings, LedgerSink, OutboxRelay,
-        clicks::StoredClicks, instances::InstanceLease, reference,
-    },
-    payouts::{Dispatcher, PayoutsConfig, sms::SmsGateway},
+    ledger::{CommitObserver, instances::InstanceLease, reference},
+    payouts::{PayoutsConfig, sms::SmsGateway},
 };
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::{platform::Platform, schedules};
+pub use self::role::Role;
+use crate::platform::{Platform, register_health};
 
 /// How long a payout run waits for the ledger to catch up.
 const PAYOUT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How the roles are to run.
 pub struct RoleOptions {
+    /// Which roles run in this process.
+    pub roles: BTreeSet<Role>,
     /// Where HTTP is served; bound by the caller, so that a busy port is found first.
     pub listener: TcpListener,
     /// How ingest is set up.
     pub ingest: ingest::Settings,
-    /// How gift cards are made, and how their codes are sent; without it payouts stay queued.
-    pub payouts: Option<(PayoutsConfig, Arc<dyn SmsGateway>)>,
+    /// How gift cards are made; without it payouts stay queued.
+    pub payouts: Option<PayoutsConfig>,
+    /// How gift cards' codes are sent; without it, no role here makes any.
+    pub messages: Option<Arc<dyn SmsGateway>>,
     /// Told of each report that the ledger committed.
     pub committed: Option<CommitObserver>,
 }
@@ -55,16 +53,41 @@ struct Shared<'a> {
     reference: Arc<ArcSwap<ReferenceData>>,
     written: Arc<Notify>,
     /// One generator for the process's instance number.
-    event_ids: Arc<Mutex<EventIds>>,
+    event_ids: Option<Arc<Mutex<EventIds>>>,
     shutdown: CancellationToken,
 }
 
 impl Shared<'_> {
-    fn event_id_source(&self) -> EventIdSource {
-        EventIdSource::new(
-            Arc::clone(&self.event_ids),
+    fn event_ids(&self) -> anyhow::Result<Arc<Mutex<EventIds>>> {
+        let ids = self.event_ids.as_ref();
+        Ok(Arc::clone(ids.context("this process draws no event ids")?))
+    }
+
+    fn event_id_source(&self) -> anyhow::Result<EventIdSource> {
+        Ok(EventIdSource::new(
+            self.event_ids()?,
             Arc::clone(&self.platform.clock),
-        )
+        ))
+    }
+
+    fn auditor(&self) -> Auditor {
+        // Either sees all that is audited; not every process is given an operator's rights.
+        let pool = self.platform.operator().unwrap_or(&self.platform.writer);
+        Auditor {
+            pool: pool.clone(),
+            log: Arc::clone(&self.platform.log),
+            clickhouse: self.platform.clickhouse.client(),
+        }
+    }
+
+    fn payout_runs(&self, payouts: Option<&PayoutsConfig>) -> Option<PayoutRuns> {
+        Some(PayoutRuns {
+            pool: self.platform.writer.clone(),
+            log: Arc::clone(&self.platform.log),
+            clock: Arc::clone(&self.platform.clock),
+            account: payouts?.agcod.clone(),
+            patience: PAYOUT_PATIENCE,
+        })
     }
 }
 
@@ -72,55 +95,64 @@ impl Shared<'_> {
 pub struct Roles {
     /// Where HTTP is served.
     pub address: SocketAddr,
-    /// The newest snapshot of the reference data.
+    /// The newest snapshot of the reference data, where a role here follows it.
     pub reference: Arc<ArcSwap<ReferenceData>>,
-    /// Draws event ids for this process.
-    pub event_ids: EventIdSource,
+    /// Draws event ids for this process, where a role here does.
+    pub event_ids: Option<EventIdSource>,
     shutdown: CancellationToken,
     tasks: tokio::sync::Mutex<JoinSet<(&'static str, anyhow::Result<()>)>>,
 }
 
 impl Roles {
-    /// Starts every role.
+    /// Starts the roles that are asked for.
     ///
     /// # Errors
     /// When a role can't be set up. Failures later on are told by [`Roles::failed`].
     pub async fn start(platform: &Platform, options: RoleOptions) -> anyhow::Result<Self> {
-        let reference = reference::load(&platform.writer).await?;
-        let lease = InstanceLease::take(platform.writer.clone()).await?;
+        let address = options.listener.local_addr()?;
+        let any = |asked: fn(Role) -> bool| options.roles.iter().any(|role| asked(*role));
+        let follows = any(Role::follows_reference_data);
+        let reference = if follows {
+            reference::load(&platform.writer).await?
+        } else {
+            ReferenceData::default()
+        };
+        let lease = if any(Role::draws_event_ids) {
+            Some(InstanceLease::take(platform.writer.clone()).await?)
+        } else {
+            None
+        };
+        let instance = lease.as_ref().map(InstanceLease::instance);
+        let event_ids = instance.map(EventIds::new).transpose()?;
         let shared = Shared {
             platform,
             registry: Registry::new(),
             reference: Arc::new(ArcSwap::from_pointee(reference)),
             written: Arc::new(Notify::new()),
-            event_ids: Arc::new(Mutex::new(EventIds::new(lease.instance())?)),
+            event_ids: event_ids.map(|ids| Arc::new(Mutex::new(ids))),
             shutdown: CancellationToken::new(),
         };
+        register_health(platform.health(), &shared.registry)?;
         let mut roles = Self {
-            address: options.listener.local_addr()?,
+            address,
             reference: Arc::clone(&shared.reference),
-            event_ids: shared.event_id_source(),
+            event_ids: shared.event_id_source().ok(),
             shutdown: shared.shutdown.clone(),
             tasks: tokio::sync::Mutex::default(),
         };
         let shutdown = shared.shutdown.clone();
-        roles.spawn("instance", async move { Ok(lease.hold(shutdown).await?) });
-        roles.start_sinks(&shared, options.committed)?;
-        roles.start_stage(&shared)?;
-        roles.start_healing(&shared)?;
-        let payout_runs = options.payouts.as_ref().map(|(config, _)| PayoutRuns {
-            pool: platform.writer.clone(),
-            log: Arc::clone(&platform.log),
-            clock: Arc::clone(&platform.clock),
-            account: config.agcod.clone(),
-            patience: PAYOUT_PATIENCE,
-        });
-        roles.start_schedules(&shared, payout_runs.clone())?;
-        if let Some((config, sms)) = options.payouts {
-            roles.start_dispatcher(&shared, config, sms)?;
+        if let Some(lease) = lease {
+            roles.spawn("instance", async move { Ok(lease.hold(shutdown).await?) });
         }
-        roles.start_http(&shared, options.listener, options.ingest, payout_runs)?;
-        Ok(roles)
+        if follows {
+            roles.start_reference(&shared);
+        }
+        let outcome = roles.start_each(&shared, options);
+        // What was started before the one that could not be ends too.
+        if outcome.is_err() {
+            shared.shutdown.cancel();
+        }
+        outcome.map(|()| roles)
     }
 
     fn spawn(
@@ -131,207 +163,6 @@ impl Roles {
         self.tasks
             .get_mut()
             .spawn(async move { (name, role.await) });
-    }
-
-    fn start_sinks(
-        &mut self,
-        shared: &Shared<'_>,
-        committed: Option<CommitObserver>,
-    ) -> anyhow::Result<()> {
-        let Platform {
-            log,
-            clock,
-            writer,
-            clickhouse,
-            ..
-        } = shared.platform;
-        let ledger = LedgerSink {
-            pool: writer.clone(),
-            log: Arc::clone(log),
-            clock: Arc::clone(clock),
-            written: Arc::clone(&shared.written),
-            metrics: LedgerMetrics::register(&shared.registry)?,
-            settings: LedgerSettings::default(),
-            committed,
-        };
-        let shutdown = shared.shutdown.clone();
-        self.spawn("ledger", async move { Ok(ledger.run(shutdown).await?) });
-
-        let relay = OutboxRelay::new(writer.clone(), Arc::clone(log), Arc::clone(&shared.written));
-        let shutdown = shared.shutdown.clone();
-        self.spawn("outbox", async move {
-            relay.run(shutdown).await;
-            Ok(())
-        });
-
-        let snapshot = Arc::clone(&shared.reference);
-        let refresh = reference::refresh(writer.clone(), snapshot, shared.shutdown.clone());
-        self.spawn("reference", async move {
-            refresh.await;
-            Ok(())
-        });
-
-        if let Some(client) = clickhouse.client() {
-            let analytics = AnalyticsSink::new(
-                Arc::clone(log),
-                Arc::clone(clock),
-                client,
-                writer.clone(),
-                AnalyticsMetrics::register(&shared.registry)?,
-                AnalyticsSettings::default(),
-            );
-            let shutdown = shared.shutdown.clone();
-            self.spawn(
-                "analytics",
-                async move { Ok(analytics.run(shutdown).await?) },
-            );
-        }
-        Ok(())
-    }
-
-    fn start_stage(&mut self, shared: &Shared<'_>) -> anyhow::Result<()> {
-        let Platform {
-            log,
-            clock,
-            writer,
-            secrets,
-            ..
-        } = shared.platform;
-        let stage = Stage {
-            log: Arc::clone(log),
-            clicks: Arc::new(StoredClicks::new(writer.clone())),
-            reference: Arc::clone(&shared.reference),
-            token_keys: secrets.token_keys()?,
-            clock: Arc::clone(clock),
-            metrics: StageMetrics::register(&shared.registry)?,
-            settings: StageSettings::default(),
-        };
-        let shutdown = shared.shutdown.clone();
-        self.spawn("processors", async move { Ok(stage.run(shutdown).await?) });
-        Ok(())
-    }
-
-    fn start_dispatcher(
-        &mut self,
-        shared: &Shared<'_>,
-        config: PayoutsConfig,
-        sms: Arc<dyn SmsGateway>,
-    ) -> anyhow::Result<()> {
-        let Platform {
-            log, clock, writer, ..
-        } = shared.platform;
-        let dispatcher = Dispatcher::new(
-            writer.clone(),
-            Arc::clone(log),
-            sms,
-            Arc::clone(clock),
-            &shared.registry,
-            config,
-        )?;
-        let shutdown = shared.shutdown.clone();
-        self.spawn(
-            "payouts",
-            async move { Ok(dispatcher.run(shutdown).await?) },
-        );
-        Ok(())
-    }
-
-    fn start_healing(&mut self, shared: &Shared<'_>) -> anyhow::Result<()> {
-        let Platform {
-            log,
-            clock,
-            writer,
-            secrets,
-            ..
-        } = shared.platform;
-        let healer = Healer {
-            pool: writer.clone(),
-            log: Arc::clone(log),
-            clock: Arc::clone(clock),
-            clicks: Arc::new(StoredClicks::new(writer.clone())),
-            reference: Arc::clone(&shared.reference),
-            token_keys: secrets.token_keys()?,
-            event_ids: shared.event_id_source(),
-            metrics: HealingMetrics::register(&shared.registry)?,
-            settings: HealingSettings::default(),
-        };
-        let shutdown = shared.shutdown.clone();
-        self.spawn("healing", async move { Ok(healer.run(shutdown).await?) });
-        Ok(())
-    }
-
-    /// Scheduled work; each job takes an advisory lock, so that any number of instances may.
-    fn start_schedules(
-        &mut self,
-        shared: &Shared<'_>,
-        payout_runs: Option<PayoutRuns>,
-    ) -> anyhow::Result<()> {
-        let Platform { clock, writer, .. } = shared.platform;
-        let audit = schedules::Audit::new(auditor(shared.platform), &shared.registry)?;
-        let shutdown = shared.shutdown.clone();
-        self.spawn("audit", async move {
-            audit.run(shutdown).await;
-            Ok(())
-        });
-        if let Some(runs) = payout_runs {
-            let daily = schedules::Payouts::new(runs, writer.clone(), Arc::clone(clock));
-            let shutdown = shared.shutdown.clone();
-            self.spawn("payout schedule", async move {
-                daily.run(shutdown).await;
-                Ok(())
-            });
-        }
-        Ok(())
-    }
-
-    fn start_http(
-        &mut self,
-        shared: &Shared<'_>,
-        listener: TcpListener,
-        settings: ingest::Settings,
-        payout_runs: Option<PayoutRuns>,
-    ) -> anyhow::Result<()> {
-        let Platform {
-            log,
-            clock,
-            operator,
-            secrets,
-            ..
-        } = shared.platform;
-        let dependencies = ingest::Dependencies {
-            log: Arc::clone(log),
-            clock: Arc::clone(clock),
-            reference: Arc::clone(&shared.reference),
-            token_keys: secrets.token_keys()?,
-            contact_key: secrets.contact_key(),
-            event_ids: Arc::clone(&shared.event_ids),
-        };
-        let ingest = Ingest::new(dependencies, settings, &shared.registry)?;
-        let api = Api {
-            pool: operator.clone(),
-            commands: Commands::new(Arc::clone(log), Arc::clone(clock), shared.event_id_source()),
-            payout_runs,
-            auditor: auditor(shared.platform),
-            health: shared.platform.health(),
-            registry: shared.registry.clone(),
-            tokens: Tokens {
-                cron: Some(BearerToken::new(&secrets.cron_token)),
-                operator: Some(BearerToken::new(&secrets.operator_token)),
-            },
-        };
-        let router = api::router(Arc::new(api)).merge(ingest::router(ingest));
-        let shutdown = shared.shutdown.clone();
-        self.spawn("http", async move {
-            ingest::serve(
-                listener,
-                router,
-                ServerLimits::default(),
-                shutdown.cancelled(),
-            )
-            .await;
-            Ok(())
-        });
-        Ok(())
     }
 
     /// Waits until a role ends by itself, which none should, and says which and why.
@@ -360,13 +191,5 @@ impl Roles {
             outcome = outcome.and(ended);
         }
         outcome
-    }
-}
-
-fn auditor(platform: &Platform) -> Auditor {
-    Auditor {
-        pool: platform.operator.clone(),
-        log: Arc::clone(&platform.log),
-        clickhouse: platform.clickhouse.client(),
     }
 }

@@ -15,6 +15,13 @@ struct Migration {
     sql: &'static str,
 }
 
+impl Migration {
+    /// Number and name, as the file is called.
+    fn title(self) -> String {
+        format!("{:04}_{}", self.version, self.name)
+    }
+}
+
 /// Every file, in order. Files are only ever added.
 const MIGRATIONS: [Migration; 2] = [
     Migration {
@@ -87,14 +94,7 @@ pub async fn migrate(client: &Client) -> Result<Vec<u32>, MigrationError> {
     for statement in BOOTSTRAP {
         client.query(statement).execute().await?;
     }
-    let applied: BTreeMap<u32, String> = client
-        .query("SELECT ?fields FROM hissaback.schema_migrations")
-        .fetch_all::<Applied>()
-        .await?
-        .into_iter()
-        .map(|applied| (applied.version, applied.sha256))
-        .collect();
-    let outstanding = outstanding(&applied)?;
+    let outstanding = outstanding(&applied(&client).await?)?;
     for migration in &outstanding {
         for statement in statements(migration.sql) {
             client.query(statement).execute().await?;
@@ -109,6 +109,39 @@ pub async fn migrate(client: &Client) -> Result<Vec<u32>, MigrationError> {
     Ok(outstanding
         .iter()
         .map(|migration| migration.version)
+        .collect())
+}
+
+/// Names the files that [`migrate`] would apply, changing nothing.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn outstanding_migrations(client: &Client) -> Result<Vec<String>, MigrationError> {
+    let client = client.clone().with_database("default");
+    let noted: u8 = client
+        .query("EXISTS TABLE hissaback.schema_migrations")
+        .fetch_one()
+        .await?;
+    let applied = if noted == 1 {
+        applied(&client).await?
+    } else {
+        BTreeMap::new()
+    };
+    Ok(outstanding(&applied)?
+        .into_iter()
+        .map(Migration::title)
+        .collect())
+}
+
+/// The digests of the files that were applied, by version.
+async fn applied(client: &Client) -> Result<BTreeMap<u32, String>, MigrationError> {
+    let applied = client
+        .query("SELECT ?fields FROM hissaback.schema_migrations")
+        .fetch_all::<Applied>()
+        .await?;
+    Ok(applied
+        .into_iter()
+        .map(|applied| (applied.version, applied.sha256))
         .collect())
 }
 

@@ -31,5 +31,5 @@ mod writer;
 
 pub use journal::JournalError;
 pub use metrics::AnalyticsMetrics;
-pub use migrator::{MigrationError, migrate};
+pub use migrator::{MigrationError, migrate, outstanding_migrations};
 pub use sink::{AnalyticsError, AnalyticsSettings, AnalyticsSink, GROUP};

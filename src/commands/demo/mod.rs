@@ -17,12 +17,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use schemas::Timestamp;
 
 use self::stage::DemoStage;
-use super::up;
-use crate::demo::{
-    driver::{CONCURRENCY_DEFAULT, Driver, Progress, Surroundings},
-    oracle,
-    summary::Summary,
-    world::{PayoutRun, Phase, Script},
+use super::serving;
+use crate::{
+    configuration::{Configuration, Kafka},
+    demo::{
+        driver::{CONCURRENCY_DEFAULT, Driver, Progress, Surroundings},
+        oracle,
+        summary::Summary,
+        world::{PayoutRun, Phase, Script},
+    },
+    platform::Placement,
 };
 
 /// The first instant of the demo's time: 1 September 2026.
@@ -46,6 +50,10 @@ pub struct DemoArguments {
     /// Where to listen [default: 127.0.0.1:8080 with --serve, else any free port]
     #[arg(long)]
     listen: Option<SocketAddr>,
+    /// Kafka brokers to keep the log on, in topics of the demo's own; KAFKA_… variables say how to
+    /// speak to them [default: the log is embedded]
+    #[arg(long, value_name = "BROKERS")]
+    kafka: Option<String>,
     /// Keep the data here; must not hold anything yet [default: a temporary directory]
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -64,22 +72,49 @@ pub async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     );
     let default_port = if arguments.serve { 8080 } else { 0 };
     let default_address = SocketAddr::from(([127, 0, 0, 1], default_port));
-    let listener = up::bind(arguments.listen.unwrap_or(default_address)).await?;
+    let listener = serving::bind(arguments.listen.unwrap_or(default_address)).await?;
     let directory = Directory::choose(arguments.data_dir.as_deref())?;
 
     let progress = progress_bar(arguments.json);
     progress.set_message("bringing up PostgreSQL, ClickHouse and the log");
     let script = Script::write(arguments.seed, arguments.conversions, STARTED_AT);
-    let stage = DemoStage::raise(directory.path(), listener, &script).await?;
+    let placement = placement(&arguments, directory.path())?;
+    let stage = DemoStage::raise(&placement, directory.path(), listener, &script).await?;
     let outcome = tokio::select! {
         outcome = perform(&stage, &script, &progress, started, &arguments, &directory) => outcome,
         error = stage.failed() => Err(error),
     };
     if arguments.serve && outcome.is_ok() {
         eprintln!("\nserving on http://{} until Ctrl-C", stage.address());
-        up::signalled().await?;
+        serving::signalled().await?;
     }
     outcome.and(stage.lower().await)
+}
+
+/// Where the demo's services are: all embedded, but for a log on brokers and a ClickHouse server if
+/// they are asked for.
+fn placement(arguments: &DemoArguments, data_dir: &Path) -> anyhow::Result<Placement> {
+    let given = Configuration::read(None)?;
+    let mut configuration = Configuration {
+        clickhouse: given.clickhouse,
+        ..Configuration::default()
+    };
+    if let Some(brokers) = &arguments.kafka {
+        configuration.kafka = Kafka {
+            brokers: Some(brokers.clone()),
+            // Nobody else's topics are touched, and a second demo is another one.
+            topic_prefix: format!("hissaback-demo-{:08x}.", rand::random::<u32>()),
+            // The demo's topics are on as many brokers as there are, which may be one.
+            replication_factor: 1,
+            min_insync_replicas: 1,
+            ..given.kafka
+        };
+        configuration.schema_registry = given.schema_registry;
+    }
+    Ok(Placement::of_everything(
+        &configuration,
+        data_dir.to_owned(),
+    )?)
 }
 
 /// Plays the script, and says how it came out.

@@ -46,8 +46,8 @@ use crate::{
         summary::{Actual, Audit},
         world::Script,
     },
-    platform::Platform,
-    roles::{RoleOptions, Roles},
+    platform::{Placement, Platform, Starting},
+    roles::{Role, RoleOptions, Roles},
 };
 
 /// How long anything may take to settle, on the real clock.
@@ -73,15 +73,17 @@ pub struct DemoStage {
 impl DemoStage {
     /// Brings up services, reference data and roles.
     pub async fn raise(
+        placement: &Placement,
         data_dir: &Path,
         listener: TcpListener,
         script: &Script,
     ) -> anyhow::Result<Self> {
         let clock = Arc::new(ManualClock::new(script.started_at));
-        let platform = Platform::start(data_dir, Arc::clone(&clock) as Arc<dyn Clock>).await?;
+        let its_clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        let platform = Platform::start(placement, its_clock, &Starting::impatient()).await?;
         let file = seeding::reference_file(&script.seeds)?;
-        let contact_key = platform.secrets.contact_key();
-        reference::import(&platform.operator, &file, &contact_key, script.started_at)
+        let contact_key = platform.secrets()?.contact_key();
+        reference::import(platform.operator()?, &file, &contact_key, script.started_at)
             .await
             .context("the reference data could not be seeded")?;
 
@@ -113,16 +115,18 @@ impl DemoStage {
         let commits = Arc::new(Mutex::new(Commits::new()));
         let noted = Arc::clone(&commits);
         let options = RoleOptions {
+            roles: Role::ALL.into(),
             listener,
             ingest: ingest::Settings::default(),
-            payouts: Some((payouts, sms)),
+            payouts: Some(payouts),
+            messages: Some(sms),
             committed: Some(Arc::new(move |event_id, _latency| {
                 locked(&noted)
                     .entry(event_id)
                     .or_insert_with(SystemTime::now);
             })),
         };
-        let token_keys = platform.secrets.token_keys()?;
+        let token_keys = platform.secrets()?.token_keys()?;
         let roles = Roles::start(&platform, options).await?;
         let http = Client::builder(TokioExecutor::new()).build_http();
         Ok(Self {
@@ -190,7 +194,7 @@ impl DemoStage {
         let request = Request::post(format!("http://{}/v1/rewards/payout/run", self.address()))
             .header(
                 "authorization",
-                format!("Bearer {}", self.platform.secrets.cron_token),
+                format!("Bearer {}", self.platform.secrets()?.cron_token),
             )
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(
@@ -236,11 +240,9 @@ impl DemoStage {
     /// What came out, and the audit's verdict.
     pub async fn readings(&self) -> anyhow::Result<(Actual, Audit)> {
         let Platform {
-            log,
-            operator,
-            clickhouse,
-            ..
+            log, clickhouse, ..
         } = &self.platform;
+        let operator = self.platform.operator()?;
         let client = clickhouse.client();
         let totals = match &client {
             Some(client) => {
@@ -351,7 +353,7 @@ fn payouts_config(
             sweep_interval_ms: 1_000,
             ..DispatchLimits::default()
         },
-        claim_codes: ClaimCodeStorage::Encrypted(platform.secrets.claim_code_keys()?),
+        claim_codes: ClaimCodeStorage::Encrypted(platform.secrets()?.claim_code_keys()?),
         message: MessageText::default(),
     })
 }

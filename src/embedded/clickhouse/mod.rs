@@ -47,8 +47,8 @@ pub enum ClickHouseError {
     /// There is no engine to load.
     #[error(transparent)]
     Library(#[from] LibraryMissing),
-    /// `CLICKHOUSE_URL` can't be read.
-    #[error("CLICKHOUSE_URL is not an http or https address ({reason})")]
+    /// The server's address can't be read.
+    #[error("clickhouse.url (CLICKHOUSE_URL) is not an http or https address ({reason})")]
     Url {
         /// What is wrong with it; the address itself may hold a password.
         reason: String,
@@ -91,20 +91,24 @@ pub enum ClickHouseAvailability {
     Embedded(Box<EmbeddedClickHouse>),
     /// Nowhere: the product runs without analytics, and says so.
     Off(LibraryMissing),
+    /// Nowhere that this process would ask: analytics is other processes' affair.
+    Unused,
 }
 
 impl ClickHouseAvailability {
-    /// The one place that chooses between a server (`url`, from `CLICKHOUSE_URL`), the engine, and
-    /// neither. A library that is missing is a state; one that is there and doesn't work is an
+    /// The one place that chooses between a server (`url`, from `clickhouse.url`), the engine under
+    /// `data`, and neither. A library that is missing is a state; one that is there and doesn't work is an
     /// error.
     pub async fn choose(
         url: Option<&str>,
-        data: &DataDirectory,
+        data: Option<&DataDirectory>,
         options: ClickHouseOptions,
     ) -> Result<Self, ClickHouseError> {
-        if let Some(url) = url {
-            return Ok(Self::Server(Box::new(server_client(url)?)));
-        }
+        let data = match (url, data) {
+            (Some(url), _) => return Ok(Self::Server(Box::new(server_client(url)?))),
+            (None, None) => return Ok(Self::Unused),
+            (None, Some(data)) => data,
+        };
         match EmbeddedClickHouse::start(data, options).await {
             Ok(embedded) => Ok(Self::Embedded(Box::new(embedded))),
             Err(ClickHouseError::Library(missing)) => {
@@ -120,14 +124,14 @@ impl ClickHouseAvailability {
         match self {
             Self::Server(client) => Some((**client).clone()),
             Self::Embedded(embedded) => Some(embedded.client()),
-            Self::Off(_) => None,
+            Self::Off(_) | Self::Unused => None,
         }
     }
 
     /// Stops what was started.
     pub async fn stop(self) -> Result<(), ClickHouseError> {
         match self {
-            Self::Server(_) | Self::Off(_) => Ok(()),
+            Self::Server(_) | Self::Off(_) | Self::Unused => Ok(()),
             Self::Embedded(embedded) => embedded.stop().await,
         }
     }

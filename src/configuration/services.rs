@@ -1,0 +1,376 @@
+//! `[kafka]`, `[schema_registry]`, `[postgres]`, `[clickhouse]`, `[secrets]`: services elsewhere,
+//! and what a process needs to speak to them.
+
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use sqlx::{ConnectOptions, postgres::PgConnectOptions};
+use url::Url;
+
+use super::{ConfigurationError, refused};
+
+/// Apache Kafka. Without brokers the log is embedded.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kafka {
+    /// Bootstrap brokers, `host:port` with commas between them.
+    pub brokers: Option<String>,
+    /// How the brokers are spoken to.
+    pub security_protocol: SecurityProtocol,
+    /// How the process says who it is; for the protocols with SASL.
+    pub sasl_mechanism: Option<SaslMechanism>,
+    /// User of SASL.
+    pub sasl_username: Option<String>,
+    /// Password of SASL.
+    pub sasl_password: Option<SecretString>,
+    /// PEM file of the authorities that broker certificates are checked against; the system's
+    /// where there is none.
+    pub ssl_ca_file: Option<PathBuf>,
+    /// PEM file of the certificate that the process shows, where brokers ask for one.
+    pub ssl_certificate_file: Option<PathBuf>,
+    /// PEM file of that certificate's key.
+    pub ssl_key_file: Option<PathBuf>,
+    /// Stands before every topic's and every consumer group's name.
+    pub topic_prefix: String,
+    /// What the brokers' logs and quotas know the process by.
+    pub client_id: String,
+    /// Copies of each partition, for topics that `hissaback migrate` makes.
+    pub replication_factor: i32,
+    /// Copies that have to hold a record before it is acknowledged, for topics that `hissaback
+    /// migrate` makes.
+    pub min_insync_replicas: i32,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self {
+            brokers: None,
+            security_protocol: SecurityProtocol::Plaintext,
+            sasl_mechanism: None,
+            sasl_username: None,
+            sasl_password: None,
+            ssl_ca_file: None,
+            ssl_certificate_file: None,
+            ssl_key_file: None,
+            topic_prefix: String::new(),
+            client_id: "hissaback".to_owned(),
+            replication_factor: 3,
+            min_insync_replicas: 2,
+        }
+    }
+}
+
+/// How brokers are spoken to, by the names that Kafka gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityProtocol {
+    /// In the clear, to whoever asks.
+    Plaintext,
+    /// TLS; who calls is told by a certificate, or isn't asked.
+    Ssl,
+    /// In the clear, with a name and a password.
+    SaslPlaintext,
+    /// TLS, with a name and a password.
+    SaslSsl,
+}
+
+impl SecurityProtocol {
+    const fn authenticates(self) -> bool {
+        match self {
+            Self::Plaintext | Self::Ssl => false,
+            Self::SaslPlaintext | Self::SaslSsl => true,
+        }
+    }
+}
+
+/// How a name and a password are shown to a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum SaslMechanism {
+    /// As they are: over TLS only.
+    #[serde(rename = "plain")]
+    Plain,
+    /// By challenge and response.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// By challenge and response.
+    #[serde(rename = "scram-sha-512")]
+    ScramSha512,
+}
+
+/// A name, a password, and how they are shown.
+#[derive(Debug, Clone, Copy)]
+pub struct SaslLogin<'a> {
+    /// How.
+    pub mechanism: SaslMechanism,
+    /// The name.
+    pub username: &'a str,
+    /// The password.
+    pub password: &'a SecretString,
+}
+
+impl Kafka {
+    /// Checks what can be checked without a broker.
+    ///
+    /// # Errors
+    /// When keys don't go together; the error names the one at fault.
+    pub fn check(&self) -> Result<(), ConfigurationError> {
+        let refuse = |key, reason: &str| Err(refused(key)(reason));
+        if self
+            .brokers
+            .as_ref()
+            .is_some_and(|brokers| brokers.trim().is_empty())
+        {
+            return refuse("kafka.brokers", "it names no broker");
+        }
+        if self.ssl_certificate_file.is_some() != self.ssl_key_file.is_some() {
+            return refuse("kafka.ssl_key_file", "certificate and key go together");
+        }
+        if !(1..=self.replication_factor).contains(&self.min_insync_replicas) {
+            return refuse(
+                "kafka.min_insync_replicas",
+                "it has to be from 1 to kafka.replication_factor",
+            );
+        }
+        let legal = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+        if self.topic_prefix.len() > 100 || !self.topic_prefix.chars().all(legal) {
+            return refuse(
+                "kafka.topic_prefix",
+                "up to 100 letters, digits, dots, hyphens and underscores may stand there",
+            );
+        }
+        self.sasl_login().map(drop)
+    }
+
+    /// How the process says who it is; nothing where brokers don't ask.
+    ///
+    /// # Errors
+    /// When a part of it is missing.
+    pub fn sasl_login(&self) -> Result<Option<SaslLogin<'_>>, ConfigurationError> {
+        if !self.security_protocol.authenticates() {
+            return Ok(None);
+        }
+        let missing = |key| refused(key)("kafka.security_protocol asks for it");
+        Ok(Some(SaslLogin {
+            mechanism: self
+                .sasl_mechanism
+                .ok_or_else(|| missing("kafka.sasl_mechanism"))?,
+            username: self
+                .sasl_username
+                .as_deref()
+                .ok_or_else(|| missing("kafka.sasl_username"))?,
+            password: self
+                .sasl_password
+                .as_ref()
+                .ok_or_else(|| missing("kafka.sasl_password"))?,
+        }))
+    }
+}
+
+/// A schema registry with Confluent's API.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SchemaRegistry {
+    /// Its address, `http[s]://[user:password@]host[:port][/path]`.
+    pub url: Option<SecretString>,
+}
+
+impl SchemaRegistry {
+    /// Its address, where there is one.
+    ///
+    /// # Errors
+    /// When it isn't an http or https address.
+    pub fn address(&self) -> Result<Option<Url>, ConfigurationError> {
+        let parse = |url: &SecretString| address(url, "schema_registry.url", &["http", "https"]);
+        self.url.as_ref().map(parse).transpose()
+    }
+}
+
+/// PostgreSQL: an address per role of the database, since each has rights of its own.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Postgres {
+    /// As `hissaback_writer`, or a member of it: `postgres://user:password@host/database`.
+    pub url: Option<SecretString>,
+    /// As `hissaback_operator`: for the API and the operators' commands.
+    pub operator_url: Option<SecretString>,
+    /// As the owner of the database: for `hissaback migrate`.
+    pub owner_url: Option<SecretString>,
+    /// How many connections a process may have open as the writer.
+    pub connections: u32,
+}
+
+impl Default for Postgres {
+    fn default() -> Self {
+        Self {
+            url: None,
+            operator_url: None,
+            owner_url: None,
+            connections: 24,
+        }
+    }
+}
+
+impl Postgres {
+    /// How to connect as the writer, where a server is configured.
+    ///
+    /// # Errors
+    /// When the address can't be read.
+    pub fn writer(&self) -> Result<Option<PgConnectOptions>, ConfigurationError> {
+        if self.connections < 2 {
+            return Err(refused("postgres.connections")("two are the least"));
+        }
+        connect_options(self.url.as_ref(), "postgres.url")
+    }
+
+    /// How to connect as an operator, where that is configured.
+    ///
+    /// # Errors
+    /// When the address can't be read.
+    pub fn operator(&self) -> Result<Option<PgConnectOptions>, ConfigurationError> {
+        connect_options(self.operator_url.as_ref(), "postgres.operator_url")
+    }
+
+    /// How to connect as the owner, where that is configured.
+    ///
+    /// # Errors
+    /// When the address can't be read.
+    pub fn owner(&self) -> Result<Option<PgConnectOptions>, ConfigurationError> {
+        connect_options(self.owner_url.as_ref(), "postgres.owner_url")
+    }
+}
+
+fn connect_options(
+    url: Option<&SecretString>,
+    key: &'static str,
+) -> Result<Option<PgConnectOptions>, ConfigurationError> {
+    let Some(url) = url else { return Ok(None) };
+    let url = address(url, key, &["postgres", "postgresql"])?;
+    let options = PgConnectOptions::from_url(&url).map_err(refused(key))?;
+    Ok(Some(
+        options
+            .application_name("hissaback")
+            // Slow statements are the caller's to log: their text may hold values.
+            .disable_statement_logging(),
+    ))
+}
+
+/// ClickHouse. Without an address the engine is embedded.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClickHouse {
+    /// `http[s]://[user[:password]@]host[:port][/?database=name]`.
+    pub url: Option<SecretString>,
+}
+
+/// Where keys and tokens come from that several processes have in common. Without either, they
+/// are in the data directory.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecretsSource {
+    /// A file that `hissaback secrets` made.
+    pub file: Option<PathBuf>,
+    /// What stands in such a file: meant for the variable `HISSABACK_SECRETS`.
+    pub json: Option<SecretString>,
+}
+
+/// An address with one of these schemes. What is wrong with it is told without it, since it may
+/// hold a password.
+fn address(
+    url: &SecretString,
+    key: &'static str,
+    schemes: &[&str],
+) -> Result<Url, ConfigurationError> {
+    let url = Url::parse(url.expose_secret()).map_err(refused(key))?;
+    if schemes.contains(&url.scheme()) {
+        Ok(url)
+    } else {
+        Err(refused(key)(format!(
+            "it has to begin with {}://",
+            schemes[0]
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Option<SecretString> {
+        Some(text.to_owned().into())
+    }
+
+    fn complaint<T>(result: Result<T, ConfigurationError>) -> String {
+        match result {
+            Ok(_) => panic!("it should have been refused"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_login_wants_all_its_parts() {
+        let mut kafka = Kafka {
+            security_protocol: SecurityProtocol::SaslSsl,
+            ..Kafka::default()
+        };
+        for key in ["sasl_mechanism", "sasl_username", "sasl_password"] {
+            assert!(complaint(kafka.check()).contains(key), "{key}");
+            match key {
+                "sasl_mechanism" => kafka.sasl_mechanism = Some(SaslMechanism::ScramSha512),
+                "sasl_username" => kafka.sasl_username = Some("hissaback".to_owned()),
+                _ => kafka.sasl_password = secret("sesame"),
+            }
+        }
+        let login = kafka.sasl_login().expect("complete").expect("a login");
+        assert_eq!(login.username, "hissaback");
+        kafka.security_protocol = SecurityProtocol::Ssl;
+        assert!(kafka.sasl_login().expect("complete").is_none());
+    }
+
+    #[test]
+    fn keys_that_do_not_go_together_are_refused_by_name() {
+        let key_alone = Kafka {
+            ssl_key_file: Some("key.pem".into()),
+            ..Kafka::default()
+        };
+        assert!(complaint(key_alone.check()).contains("kafka.ssl_key_file"));
+        let more_than_there_are = Kafka {
+            replication_factor: 1,
+            ..Kafka::default()
+        };
+        assert!(complaint(more_than_there_are.check()).contains("kafka.min_insync_replicas"));
+        let prefix = Kafka {
+            topic_prefix: "a/".to_owned(),
+            ..Kafka::default()
+        };
+        assert!(complaint(prefix.check()).contains("kafka.topic_prefix"));
+        let nowhere = Kafka {
+            brokers: Some(" ".to_owned()),
+            ..Kafka::default()
+        };
+        assert!(complaint(nowhere.check()).contains("kafka.brokers"));
+        assert!(Kafka::default().check().is_ok());
+    }
+
+    #[test]
+    fn an_address_is_refused_without_its_password() {
+        let postgres = |url| Postgres {
+            url: secret(url),
+            ..Postgres::default()
+        };
+        for url in ["mysql://u:sesame@h/d", "postgres://u:sesame@h:port/d"] {
+            let complaint = complaint(postgres(url).writer());
+            assert!(
+                complaint.contains("postgres.url") && !complaint.contains("sesame"),
+                "{complaint}"
+            );
+        }
+        let found = postgres("postgres://hissaback_writer:sesame@db:5433/hissaback").writer();
+        let found = found.expect("usable").expect("an address");
+        assert_eq!((found.get_host(), found.get_port()), ("db", 5433));
+        let registry = SchemaRegistry {
+            url: secret("ftp://u:sesame@h"),
+        };
+        assert!(complaint(registry.address()).contains("schema_registry.url"));
+    }
+}

@@ -1,0 +1,80 @@
+//! One port per process: health and metrics of every role, and the endpoints of those that have any.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use api::{Api, BearerToken, Tokens};
+use axum::Router;
+use ingest::{Ingest, ServerLimits};
+use operations::{commands::Commands, payout_run::PayoutRuns};
+use tokio::net::TcpListener;
+
+use super::{Role, Roles, Shared};
+
+/// The endpoints of these roles.
+pub(super) fn router(
+    shared: &Shared<'_>,
+    roles: &BTreeSet<Role>,
+    settings: ingest::Settings,
+    payout_runs: Option<PayoutRuns>,
+) -> anyhow::Result<Router> {
+    let mut router = if roles.contains(&Role::Api) {
+        api::router(Arc::new(operators_api(shared, payout_runs)?))
+    } else {
+        api::monitoring(shared.platform.health(), shared.registry.clone())
+    };
+    if roles.contains(&Role::Ingest) {
+        router = router.merge(ingest::router(ingest(shared, settings)?));
+    }
+    Ok(router)
+}
+
+fn operators_api(shared: &Shared<'_>, payout_runs: Option<PayoutRuns>) -> anyhow::Result<Api> {
+    let platform = shared.platform;
+    let secrets = platform.secrets()?;
+    Ok(Api {
+        pool: platform.operator()?.clone(),
+        commands: Commands::new(
+            Arc::clone(&platform.log),
+            Arc::clone(&platform.clock),
+            shared.event_id_source()?,
+        ),
+        payout_runs,
+        auditor: shared.auditor(),
+        health: platform.health(),
+        registry: shared.registry.clone(),
+        tokens: Tokens {
+            cron: Some(BearerToken::new(&secrets.cron_token)),
+            operator: Some(BearerToken::new(&secrets.operator_token)),
+        },
+    })
+}
+
+fn ingest(shared: &Shared<'_>, settings: ingest::Settings) -> anyhow::Result<Arc<Ingest>> {
+    let platform = shared.platform;
+    let secrets = platform.secrets()?;
+    let dependencies = ingest::Dependencies {
+        log: Arc::clone(&platform.log),
+        clock: Arc::clone(&platform.clock),
+        reference: Arc::clone(&shared.reference),
+        token_keys: secrets.token_keys()?,
+        contact_key: secrets.contact_key(),
+        event_ids: shared.event_ids()?,
+    };
+    Ok(Ingest::new(dependencies, settings, &shared.registry)?)
+}
+
+impl Roles {
+    pub(super) fn serve(&mut self, shared: &Shared<'_>, listener: TcpListener, router: Router) {
+        let shutdown = shared.shutdown.clone();
+        self.spawn("http", async move {
+            ingest::serve(
+                listener,
+                router,
+                ServerLimits::default(),
+                shutdown.cancelled(),
+            )
+            .await;
+            Ok(())
+        });
+    }
+}

@@ -1,0 +1,219 @@
+//! Each role, set up with what it needs.
+
+use std::sync::Arc;
+
+use operations::{
+    healing::{Healer, HealingMetrics, HealingSettings},
+    payout_run::PayoutRuns,
+};
+use processors::stage::{Stage, StageMetrics, StageSettings};
+use sinks::{
+    analytics::{AnalyticsMetrics, AnalyticsSettings, AnalyticsSink},
+    ledger::{
+        CommitObserver, LedgerMetrics, LedgerSettings, LedgerSink, OutboxRelay,
+        clicks::StoredClicks, reference,
+    },
+    payouts::{Dispatcher, PayoutsConfig, sms::SmsGateway},
+};
+
+use super::{Role, RoleOptions, Roles, Shared};
+use crate::{platform::Platform, schedules};
+
+impl Roles {
+    pub(super) fn start_each(
+        &mut self,
+        shared: &Shared<'_>,
+        options: RoleOptions,
+    ) -> anyhow::Result<()> {
+        let RoleOptions {
+            roles,
+            listener,
+            ingest,
+            payouts,
+            messages,
+            committed,
+        } = options;
+        let payout_runs = shared.payout_runs(payouts.as_ref());
+        let rail = payouts.zip(messages);
+        for role in &roles {
+            match role {
+                // Served below, on one port.
+                Role::Ingest | Role::Api => {}
+                Role::Process => self.start_stage(shared)?,
+                Role::Ledger => self.start_ledger(shared, committed.clone())?,
+                Role::Relay => self.start_relay(shared),
+                Role::Analytics => self.start_analytics(shared)?,
+                // Without a rail, payouts are requested and stay queued.
+                Role::Dispatch => match rail.clone() {
+                    Some((config, messages)) => self.start_dispatcher(shared, config, messages)?,
+                    None => {}
+                },
+                Role::Schedule => self.start_schedules(shared, payout_runs.clone())?,
+            }
+        }
+        let router = super::http::router(shared, &roles, ingest, payout_runs)?;
+        self.serve(shared, listener, router);
+        Ok(())
+    }
+
+    /// Keeps the snapshot of the reference data fresh.
+    pub(super) fn start_reference(&mut self, shared: &Shared<'_>) {
+        let refresh = reference::refresh(
+            shared.platform.writer.clone(),
+            Arc::clone(&shared.reference),
+            shared.shutdown.clone(),
+        );
+        self.spawn("reference", async move {
+            refresh.await;
+            Ok(())
+        });
+    }
+
+    fn start_stage(&mut self, shared: &Shared<'_>) -> anyhow::Result<()> {
+        let Platform {
+            log, clock, writer, ..
+        } = shared.platform;
+        let stage = Stage {
+            log: Arc::clone(log),
+            clicks: Arc::new(StoredClicks::new(writer.clone())),
+            reference: Arc::clone(&shared.reference),
+            token_keys: shared.platform.secrets()?.token_keys()?,
+            clock: Arc::clone(clock),
+            metrics: StageMetrics::register(&shared.registry)?,
+            settings: StageSettings::default(),
+        };
+        let shutdown = shared.shutdown.clone();
+        self.spawn("process", async move { Ok(stage.run(shutdown).await?) });
+        Ok(())
+    }
+
+    fn start_ledger(
+        &mut self,
+        shared: &Shared<'_>,
+        committed: Option<CommitObserver>,
+    ) -> anyhow::Result<()> {
+        let Platform {
+            log, clock, writer, ..
+        } = shared.platform;
+        let ledger = LedgerSink {
+            pool: writer.clone(),
+            log: Arc::clone(log),
+            clock: Arc::clone(clock),
+            written: Arc::clone(&shared.written),
+            metrics: LedgerMetrics::register(&shared.registry)?,
+            settings: LedgerSettings::default(),
+            committed,
+        };
+        let shutdown = shared.shutdown.clone();
+        self.spawn("ledger", async move { Ok(ledger.run(shutdown).await?) });
+        Ok(())
+    }
+
+    fn start_relay(&mut self, shared: &Shared<'_>) {
+        let Platform { log, writer, .. } = shared.platform;
+        let relay = OutboxRelay::new(writer.clone(), Arc::clone(log), Arc::clone(&shared.written));
+        let shutdown = shared.shutdown.clone();
+        self.spawn("relay", async move {
+            relay.run(shutdown).await;
+            Ok(())
+        });
+    }
+
+    fn start_analytics(&mut self, shared: &Shared<'_>) -> anyhow::Result<()> {
+        let Platform {
+            log,
+            clock,
+            writer,
+            clickhouse,
+            ..
+        } = shared.platform;
+        let Some(client) = clickhouse.client() else {
+            return Ok(());
+        };
+        let analytics = AnalyticsSink::new(
+            Arc::clone(log),
+            Arc::clone(clock),
+            client,
+            writer.clone(),
+            AnalyticsMetrics::register(&shared.registry)?,
+            AnalyticsSettings::default(),
+        );
+        let shutdown = shared.shutdown.clone();
+        self.spawn(
+            "analytics",
+            async move { Ok(analytics.run(shutdown).await?) },
+        );
+        Ok(())
+    }
+
+    fn start_dispatcher(
+        &mut self,
+        shared: &Shared<'_>,
+        config: PayoutsConfig,
+        messages: Arc<dyn SmsGateway>,
+    ) -> anyhow::Result<()> {
+        let Platform {
+            log, clock, writer, ..
+        } = shared.platform;
+        let dispatcher = Dispatcher::new(
+            writer.clone(),
+            Arc::clone(log),
+            messages,
+            Arc::clone(clock),
+            &shared.registry,
+            config,
+        )?;
+        let shutdown = shared.shutdown.clone();
+        self.spawn(
+            "dispatch",
+            async move { Ok(dispatcher.run(shutdown).await?) },
+        );
+        Ok(())
+    }
+
+    /// What happens without being asked for; each job takes an advisory lock, so that any number
+    /// of instances may.
+    fn start_schedules(
+        &mut self,
+        shared: &Shared<'_>,
+        payout_runs: Option<PayoutRuns>,
+    ) -> anyhow::Result<()> {
+        let Platform { clock, writer, .. } = shared.platform;
+        self.start_healing(shared)?;
+        let audit = schedules::Audit::new(shared.auditor(), &shared.registry)?;
+        let shutdown = shared.shutdown.clone();
+        self.spawn("audit", async move {
+            audit.run(shutdown).await;
+            Ok(())
+        });
+        if let Some(runs) = payout_runs {
+            let daily = schedules::Payouts::new(runs, writer.clone(), Arc::clone(clock));
+            let shutdown = shared.shutdown.clone();
+            self.spawn("payout schedule", async move {
+                daily.run(shutdown).await;
+                Ok(())
+            });
+        }
+        Ok(())
+    }
+
+    fn start_healing(&mut self, shared: &Shared<'_>) -> anyhow::Result<()> {
+        let Platform {
+            log, clock, writer, ..
+        } = shared.platform;
+        let healer = Healer {
+            pool: writer.clone(),
+            log: Arc::clone(log),
+            clock: Arc::clone(clock),
+            clicks: Arc::new(StoredClicks::new(writer.clone())),
+            reference: Arc::clone(&shared.reference),
+            token_keys: shared.platform.secrets()?.token_keys()?,
+            event_ids: shared.event_id_source()?,
+            metrics: HealingMetrics::register(&shared.registry)?,
+            settings: HealingSettings::default(),
+        };
+        let shutdown = shared.shutdown.clone();
+        self.spawn("healing", async move { Ok(healer.run(shutdown).await?) });
+        Ok(())
+    }
+}
