@@ -92,6 +92,16 @@ pub const REGISTRY: &[SchemaVersion] = &[
         topic: Topic::PayoutResults,
         json: include_str!("../avro/payout-results.v1.avsc"),
     },
+    SchemaVersion {
+        id: 8,
+        topic: Topic::Decisions,
+        json: include_str!("../avro/decisions.v2.avsc"),
+    },
+    SchemaVersion {
+        id: 9,
+        topic: Topic::Ledger,
+        json: include_str!("../avro/ledger.v2.avsc"),
+    },
 ];
 
 /// Why bytes are not the expected event.

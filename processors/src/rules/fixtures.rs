@@ -7,12 +7,12 @@ use schemas::{
     Position, TenantId, Timestamp, Topic, UserId,
     events::{
         ClickFacts, ClickSignals, CommissionSource, DuplicatePolicy, FraudRules, Matched,
-        NetworkStatus, PayoutMeans, ReportSource, Reported, Terms,
+        NetworkStatus, PayoutMeans, Rate, RateOrigin, ReportSource, Reported, Terms,
     },
 };
 use uuid::Uuid;
 
-use super::history::Report;
+use super::{history::Report, rating::Sale};
 
 /// When everything begins.
 pub const T0: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -26,7 +26,10 @@ pub fn terms() -> Terms {
         currency: Currency::INR,
         default_currency: Currency::INR,
         commission_source: CommissionSource::Percentage,
-        commission: Percentage::from_hundredths(800).expect("a percentage"),
+        commission: Rate::Percentage(Percentage::from_hundredths(800).expect("a percentage")),
+        rate_origin: RateOrigin::Offer,
+        goal_rates: Vec::new(),
+        commission_rules: None,
         payout_means: PayoutMeans::Amount,
         commission_max: None,
         usual_sale_max: None,
@@ -39,6 +42,16 @@ pub fn terms() -> Terms {
         platform_fee: Percentage::ZERO,
         platform_fee_flat: Amount::ZERO,
         subsidy: Amount::ZERO,
+    }
+}
+
+/// A sale of an amount, at `T0`, without a payout or a goal.
+pub fn sale(amount: &str) -> Sale<'static> {
+    Sale {
+        amount: Some(amount.parse().expect("an amount")),
+        payout: None,
+        goal_id: None,
+        converted_at: T0,
     }
 }
 
@@ -91,6 +104,7 @@ pub fn report(event_id: i64) -> ReportBuilder {
             score: 0,
             self_purchase: None,
             split: None,
+            books_locked_before: None,
         }),
     })
 }
