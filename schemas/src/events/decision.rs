@@ -1,4 +1,9 @@
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Visitor},
+};
 
 use crate::{
     Amount, CampaignId, ClickId, Country, Currency, Days, EventId, LinkId, NetworkId, OfferId,
@@ -65,6 +70,7 @@ pub struct Matched {
     pub split: Option<Split>,
     /// The tenant's books are locked for conversions before this instant, as of the report's
     /// append time.
+    #[serde(default)]
     pub books_locked_before: Option<Timestamp>,
 }
 
@@ -119,10 +125,13 @@ pub struct Terms {
     /// Our own rate of the commission, whatever the goal.
     pub commission: Rate,
     /// Where that rate is from.
+    #[serde(default)]
     pub rate_origin: RateOrigin,
     /// Rates of single goals: they come before `commission`.
+    #[serde(default)]
     pub goal_rates: Vec<GoalRate>,
     /// The commission rules in force at the click, as far as they can still apply.
+    #[serde(default)]
     pub commission_rules: Option<CommissionRules>,
     /// Whether the network's payout is an amount or a percentage of the sale.
     pub payout_means: PayoutMeans,
@@ -151,7 +160,10 @@ pub struct Terms {
 }
 
 /// A rate of commission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+///
+/// JSON shows `{"percentage": "8.00"}` or `{"flat": "40"}`; Avro carries a union of hundredths of a
+/// percent (which the first version of the schema had plainly) and a decimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rate {
     /// Of the sale amount.
@@ -160,11 +172,54 @@ pub enum Rate {
     Flat(Amount),
 }
 
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// What people write.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Named {
+            Percentage(Percentage),
+            Flat(Amount),
+        }
+        if !deserializer.is_human_readable() {
+            return deserializer.deserialize_any(RateInAvro);
+        }
+        Ok(match Named::deserialize(deserializer)? {
+            Named::Percentage(percentage) => Self::Percentage(percentage),
+            Named::Flat(amount) => Self::Flat(amount),
+        })
+    }
+}
+
+/// Tells the branches of Avro's union by their types.
+struct RateInAvro;
+
+impl Visitor<'_> for RateInAvro {
+    type Value = Rate;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("hundredths of a percent, or a decimal")
+    }
+
+    fn visit_i32<E: de::Error>(self, hundredths: i32) -> Result<Rate, E> {
+        Percentage::from_hundredths(hundredths)
+            .map(Rate::Percentage)
+            .map_err(E::custom)
+    }
+
+    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Rate, E> {
+        Amount::from_decimal_bytes(&bytes)
+            .map(Rate::Flat)
+            .ok_or_else(|| E::invalid_length(bytes.len(), &"a decimal of 1 to 8 bytes"))
+    }
+}
+
 /// Where a rate is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RateOrigin {
     /// The offer's terms.
+    #[default]
     Offer,
     /// The tenant's own rate for the offer, in force at the click.
     Override,
