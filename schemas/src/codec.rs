@@ -58,7 +58,7 @@ pub struct SchemaVersion {
 /// Every version of every schema, oldest first. Versions are only ever added.
 ///
 /// A field that a version adds has a default in the schema, for other readers, and the same as a
-/// serde default in its event, for ours.
+/// serde default in its event, for ours. A union's new members come after the old ones.
 pub const REGISTRY: &[SchemaVersion] = &[
     SchemaVersion {
         id: 1,

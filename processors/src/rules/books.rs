@@ -58,3 +58,90 @@ fn locked(accepted: &[&Report], report: &Report) -> bool {
     let (with, _) = conversion_time(accepted.iter().copied().chain([report]));
     without < before || with < before
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::fixtures::{ReportBuilder, T0, report};
+
+    fn at(day: i32) -> Timestamp {
+        T0.plus_days(day)
+    }
+
+    /// Received and appended on a day, while the books were locked before another.
+    fn came(event_id: i64, day: i32, locked_before: Option<i32>) -> ReportBuilder {
+        report(event_id)
+            .received_at(at(day))
+            .appended_at(at(day))
+            .locked_before(locked_before.map(at))
+    }
+
+    fn held(reports: Vec<ReportBuilder>, ruled_at: Option<Timestamp>) -> Vec<i64> {
+        let reports: Vec<_> = reports.into_iter().map(ReportBuilder::build).collect();
+        let reports: Vec<_> = reports.iter().collect();
+        let divided = divide(&reports, ruled_at);
+        assert_eq!(
+            divided.accepted.len() + divided.held.len(),
+            reports.len(),
+            "each report is on one side"
+        );
+        divided
+            .held
+            .iter()
+            .map(|report| report.event_id.get())
+            .collect()
+    }
+
+    #[test]
+    fn a_report_on_a_conversion_in_locked_time_is_held() {
+        let reports = vec![came(1, 0, None), came(2, 40, Some(10))];
+        assert_eq!(held(reports, None), [2]);
+    }
+
+    #[test]
+    fn the_end_of_the_lock_is_open() {
+        let reports = vec![came(1, 10, None), came(2, 40, Some(10))];
+        assert_eq!(held(reports, None), Vec::<i64>::new());
+        let reports = vec![came(1, 10, None), came(2, 40, Some(11))];
+        assert_eq!(held(reports, None), [2]);
+    }
+
+    #[test]
+    fn a_report_may_neither_slip_into_locked_time_nor_out_of_it() {
+        let into = came(2, 40, Some(10)).converted_at(at(9));
+        assert_eq!(held(vec![came(1, 20, None), into], None), [2]);
+        let out = came(2, 40, Some(10)).converted_at(at(12));
+        assert_eq!(held(vec![came(1, 5, None), out], None), [2]);
+        let alone = came(1, 40, Some(10)).converted_at(at(9));
+        assert_eq!(held(vec![alone], None), [1]);
+    }
+
+    #[test]
+    fn what_is_held_does_not_open_the_way_for_the_next() {
+        let out = came(2, 40, Some(10)).converted_at(at(12));
+        let next = came(3, 41, Some(10));
+        assert_eq!(held(vec![came(1, 5, None), out, next], None), [2, 3]);
+    }
+
+    #[test]
+    fn a_verdict_lets_in_what_was_there_when_it_was_given() {
+        let reports = || {
+            vec![
+                came(1, 0, None),
+                came(2, 40, Some(10)),
+                came(3, 50, Some(10)),
+            ]
+        };
+        assert_eq!(held(reports(), Some(at(39))), [2, 3]);
+        assert_eq!(held(reports(), Some(at(40))), [3]);
+        assert_eq!(held(reports(), Some(at(50))), Vec::<i64>::new());
+    }
+
+    #[test]
+    fn reports_are_taken_in_the_order_of_their_arrival() {
+        // Ranks first by its snapshot, but came last.
+        let snapshot = came(1, 50, Some(10)).csv(at(-1)).converted_at(at(20));
+        let reports = vec![snapshot, came(2, 5, None)];
+        assert_eq!(held(reports, None), [1]);
+    }
+}

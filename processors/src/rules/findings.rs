@@ -23,7 +23,7 @@ use super::{
 pub struct Finding {
     /// Which.
     pub reason: StatusReason,
-    /// The values that it rests on. Nothing in it tells of another tenant's claims but their
+    /// The values that it rests on; empty where the reason says it all. Nothing in it tells of another tenant's claims but their
     /// number.
     pub evidence: Cow<'static, str>,
 }

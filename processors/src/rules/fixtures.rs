@@ -152,6 +152,24 @@ impl ReportBuilder {
         self.with(|report| report.fields.sale_amount = Some(amount))
     }
 
+    pub fn currency(self, code: &str) -> Self {
+        let currency = code.parse().expect("a currency");
+        self.with(|report| report.fields.currency = Some(currency))
+    }
+
+    pub fn commission_max(self, amount: &str) -> Self {
+        let max = amount.parse().expect("an amount");
+        self.with(|report| report.matched.terms.commission_max = Some(max))
+    }
+
+    pub fn converted_at(self, at: Timestamp) -> Self {
+        self.with(|report| report.fields.converted_at = Some(at))
+    }
+
+    pub fn locked_before(self, before: Option<Timestamp>) -> Self {
+        self.with(|report| report.matched.books_locked_before = before)
+    }
+
     pub fn csv(self, as_of: Timestamp) -> Self {
         self.with(|report| {
             report.source = ReportSource::Csv;
@@ -180,6 +198,7 @@ prop_compose! {
         late_days in prop_oneof![5 => Just(0), 1 => 1_i32..40],
         converted_day in prop::option::weighted(0.3, 0_i32..40),
         snapshot in prop::option::weighted(0.2, 0_i32..70),
+        locked_day in prop::option::weighted(0.15, 0_i32..70),
     ) -> Report {
         let received_at = T0.plus_days(received_day).plus_millis(event_id);
         let mut report = report(event_id).received_at(received_at).build();
@@ -190,6 +209,7 @@ prop_compose! {
         report.fields.status = status;
         report.fields.sale_amount = sale.map(|sale| sale.parse().expect("an amount"));
         report.fields.converted_at = converted_day.map(|day| T0.plus_days(day));
+        report.matched.books_locked_before = locked_day.map(|day| T0.plus_days(day));
         if let Some(day) = snapshot {
             report.source = ReportSource::Csv;
             report.as_of = Some(T0.plus_days(day));
