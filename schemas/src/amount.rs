@@ -74,6 +74,17 @@ impl Amount {
             .unwrap_or(Minor::ZERO)
     }
 
+    /// From the bytes of an Avro decimal of scale [`SCALE`]; `None` unless they are 1 to 8.
+    pub(crate) fn from_decimal_bytes(bytes: &[u8]) -> Option<Self> {
+        let first = bytes.first()?;
+        let sign = if first & 0x80 == 0 { 0x00 } else { 0xFF };
+        let mut whole = [sign; 8];
+        whole
+            .get_mut(8_usize.checked_sub(bytes.len())?..)?
+            .copy_from_slice(bytes);
+        Some(Self(i64::from_be_bytes(whole)))
+    }
+
     /// As a `rust_decimal` number, for edges that speak it (NUMERIC columns, reports).
     pub fn to_decimal(self) -> Decimal {
         Decimal::new(self.0, SCALE).normalize()
@@ -182,13 +193,8 @@ impl<'de> Deserialize<'de> for Amount {
                 .map_err(D::Error::custom);
         }
         let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
-        if bytes.is_empty() || bytes.len() > 8 {
-            return Err(D::Error::custom("a decimal of 1 to 8 bytes was expected"));
-        }
-        let sign = if bytes[0] & 0x80 == 0 { 0x00 } else { 0xFF };
-        let mut whole = [sign; 8];
-        whole[8 - bytes.len()..].copy_from_slice(&bytes);
-        Ok(Self(i64::from_be_bytes(whole)))
+        Self::from_decimal_bytes(&bytes)
+            .ok_or_else(|| D::Error::custom("a decimal of 1 to 8 bytes was expected"))
     }
 }
 

@@ -9,15 +9,6 @@ use std::sync::LazyLock;
 use apache_avro::{Schema, reader::datum::GenericDatumReader, writer::datum::GenericDatumWriter};
 use serde::{Serialize, de::DeserializeOwned};
 
-mod resolution;
-mod rewriting;
-#[cfg(test)]
-mod tests;
-
-use resolution::Unresolvable;
-pub use rewriting::NotItsSchema;
-use rewriting::Plan;
-
 use crate::{
     Topic,
     events::{
@@ -65,6 +56,9 @@ pub struct SchemaVersion {
 }
 
 /// Every version of every schema, oldest first. Versions are only ever added.
+///
+/// A field that a version adds has a default in the schema, for other readers, and the same as a
+/// serde default in its event, for ours. A union's new members come after the old ones.
 pub const REGISTRY: &[SchemaVersion] = &[
     SchemaVersion {
         id: 1,
@@ -101,6 +95,16 @@ pub const REGISTRY: &[SchemaVersion] = &[
         topic: Topic::PayoutResults,
         json: include_str!("../avro/payout-results.v1.avsc"),
     },
+    SchemaVersion {
+        id: 8,
+        topic: Topic::Decisions,
+        json: include_str!("../avro/decisions.v2.avsc"),
+    },
+    SchemaVersion {
+        id: 9,
+        topic: Topic::Ledger,
+        json: include_str!("../avro/ledger.v2.avsc"),
+    },
 ];
 
 /// Why bytes are not the expected event.
@@ -125,14 +129,6 @@ pub enum CodecError {
         /// What Avro says.
         source: Box<apache_avro::Error>,
     },
-    /// The datum doesn't follow its schema, which is an older version.
-    #[error("avro datum of topic {topic}: {source}")]
-    OlderDatum {
-        /// The topic.
-        topic: Topic,
-        /// What is wrong with it.
-        source: NotItsSchema,
-    },
     /// Bytes are left over after the datum.
     #[error("{bytes} bytes after the datum")]
     TrailingBytes {
@@ -145,46 +141,22 @@ struct Codec {
     version: SchemaVersion,
     writer: GenericDatumWriter<'static>,
     reader: GenericDatumReader<'static>,
-    /// How its data are read as the newest version's; `None` for that one itself.
-    resolution: Option<Plan>,
-}
-
-/// Why a schema of the built-in registry is of no use.
-#[derive(Debug, thiserror::Error)]
-enum Unusable {
-    #[error(transparent)]
-    Schema(#[from] apache_avro::Error),
-    #[error("the newest version can't read it: {0}")]
-    Resolution(#[from] Unresolvable),
 }
 
 static CODECS: LazyLock<Vec<Codec>> = LazyLock::new(|| {
-    build_all(REGISTRY).unwrap_or_else(|(version, error)| {
-        panic!("the built-in schema {} is invalid: {error}", version.id)
-    })
-});
-
-fn build_all(registry: &[SchemaVersion]) -> Result<Vec<Codec>, (SchemaVersion, Unusable)> {
-    registry
+    REGISTRY
         .iter()
         .map(|version| {
-            let newest = registry.iter().rfind(|newer| newer.topic == version.topic);
-            build(*version, *newest.unwrap_or(version)).map_err(|error| (*version, error))
+            build(*version).unwrap_or_else(|error| {
+                panic!("the built-in schema {} is invalid: {error}", version.id)
+            })
         })
         .collect()
-}
+});
 
-fn build(version: SchemaVersion, newest: SchemaVersion) -> Result<Codec, Unusable> {
+fn build(version: SchemaVersion) -> Result<Codec, apache_avro::Error> {
     // The registry lives as long as the process: leaking gives readers and writers `'static`.
     let schema: &'static Schema = Box::leak(Box::new(Schema::parse_str(version.json)?));
-    let resolution = if version.id == newest.id {
-        None
-    } else {
-        Some(resolution::resolve(
-            schema,
-            &Schema::parse_str(newest.json)?,
-        )?)
-    };
     Ok(Codec {
         version,
         writer: GenericDatumWriter::builder(schema)
@@ -193,7 +165,6 @@ fn build(version: SchemaVersion, newest: SchemaVersion) -> Result<Codec, Unusabl
         reader: GenericDatumReader::builder(schema)
             .human_readable(false)
             .build()?,
-        resolution,
     })
 }
 
@@ -207,8 +178,11 @@ pub fn newest(topic: Topic) -> Option<SchemaVersion> {
         .copied()
 }
 
-fn newest_codec(codecs: &[Codec], topic: Topic) -> Option<&Codec> {
-    codecs.iter().rfind(|codec| codec.version.topic == topic)
+fn newest_codec(topic: Topic) -> Option<&'static Codec> {
+    CODECS
+        .iter()
+        .rev()
+        .find(|codec| codec.version.topic == topic)
 }
 
 /// Encodes an event with the newest schema of its topic.
@@ -217,7 +191,7 @@ fn newest_codec(codecs: &[Codec], topic: Topic) -> Option<&Codec> {
 /// When the event doesn't fit its schema, which the tests rule out for every event type.
 pub fn encode<E: Event>(event: &E) -> Result<Vec<u8>, CodecError> {
     let topic = E::TOPIC;
-    let codec = newest_codec(&CODECS, topic).ok_or(CodecError::UnknownSchema { id: 0, topic })?;
+    let codec = newest_codec(topic).ok_or(CodecError::UnknownSchema { id: 0, topic })?;
     let mut bytes = Vec::with_capacity(256);
     bytes.push(MAGIC);
     bytes.extend_from_slice(&codec.version.id.to_be_bytes());
@@ -236,34 +210,20 @@ pub fn encode<E: Event>(event: &E) -> Result<Vec<u8>, CodecError> {
 /// # Errors
 /// When the bytes aren't framed, name a schema that isn't this topic's, or don't follow it.
 pub fn decode<E: Event>(bytes: &[u8]) -> Result<E, CodecError> {
-    decode_with(&CODECS, bytes)
-}
-
-fn decode_with<E: Event>(codecs: &[Codec], bytes: &[u8]) -> Result<E, CodecError> {
     let topic = E::TOPIC;
     let (id, mut datum) = unframe(bytes)?;
-    let unknown = || CodecError::UnknownSchema { id, topic };
+    let codec = CODECS
+        .iter()
+        .find(|codec| codec.version.id == id && codec.version.topic == topic)
+        .ok_or(CodecError::UnknownSchema { id, topic })?;
     let datum_error = |source| CodecError::Datum {
         topic,
         source: Box::new(source),
     };
-    let codec = codecs
-        .iter()
-        .find(|codec| codec.version.id == id && codec.version.topic == topic)
-        .ok_or_else(unknown)?;
-    let event = match &codec.resolution {
-        None => codec.reader.read_deser(&mut datum).map_err(datum_error)?,
-        Some(plan) => {
-            let newest = newest_codec(codecs, topic).ok_or_else(unknown)?;
-            let mut rewritten = Vec::with_capacity(datum.len() + 64);
-            plan.run(&mut datum, &mut rewritten)
-                .map_err(|source| CodecError::OlderDatum { topic, source })?;
-            newest
-                .reader
-                .read_deser(&mut rewritten.as_slice())
-                .map_err(datum_error)?
-        }
-    };
+    // Read by the schema that it was written with: what that lacks, the event's serde defaults
+    // fill. (Avro's own schema resolution would do the same, more slowly, but apache-avro 0.22
+    // refuses to resolve a decimal in fewer bytes than its precision could need.)
+    let event = codec.reader.read_deser(&mut datum).map_err(datum_error)?;
     if datum.is_empty() {
         Ok(event)
     } else {

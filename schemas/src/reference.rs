@@ -5,12 +5,17 @@
 //! at least 60 seconds after it is saved and snapshots are refreshed faster than that, so no two
 //! instances differ about an instant that has passed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Amount, CampaignId, Currency, Days, LinkId, NetworkId, OfferId, Percentage, TenantId,
     Timestamp, UserId,
-    events::{CommissionSource, DuplicatePolicy, FraudRules, PayoutMeans, SelfPurchase},
+    events::{
+        CommissionRule, CommissionSource, DuplicatePolicy, FraudRules, PayoutMeans, Rate,
+        RuleApplication, SelfPurchase,
+    },
 };
 
 /// All versions of one thing, by the time from which each is in force.
@@ -42,16 +47,23 @@ impl<T> Versions<T> {
     /// than its link, unless history was imported, and then the oldest known terms are the best
     /// there are.
     pub fn as_of(&self, at: Timestamp) -> &Version<T> {
+        self.in_force(at).unwrap_or(&self.versions[0])
+    }
+
+    /// The version in force at an instant; `None` before the first.
+    pub fn in_force(&self, at: Timestamp) -> Option<&Version<T>> {
         let after = self
             .versions
             .partition_point(|version| version.effective_at <= at);
-        &self.versions[after.saturating_sub(1)]
+        self.versions[..after].last()
     }
 }
 
 /// A tenant's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantSettings {
+    /// Its standing with the platform, which commission rules may ask for.
+    pub level: PartnerLevel,
     /// The shopper's share where the campaign names none.
     pub default_share: Percentage,
     /// The platform's fee, as a percentage of what is payable.
@@ -60,6 +72,21 @@ pub struct TenantSettings {
     pub platform_fee_flat: Amount,
     /// The platform's bonus on each conversion, in the offer's currency.
     pub subsidy: Amount,
+}
+
+/// A tenant's standing as a partner (affiliate-tracking data dictionary, partners.tier).
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum PartnerLevel {
+    #[default]
+    Standard,
+    Bronze,
+    Silver,
+    Gold,
+    Platinum,
 }
 
 /// A campaign and its terms.
@@ -85,6 +112,8 @@ pub struct CampaignTerms {
 pub struct Offer {
     /// The network instance that it comes from.
     pub network_id: NetworkId,
+    /// What it sells, which commission rules may ask for. Set once.
+    pub category: Option<String>,
     /// Its terms.
     pub terms: Versions<OfferTerms>,
 }
@@ -99,8 +128,10 @@ pub struct OfferTerms {
     pub currency: Currency,
     /// What the commission is made of.
     pub commission_source: CommissionSource,
-    /// Percentage of the sale.
-    pub commission: Percentage,
+    /// Our own rate, whatever the goal.
+    pub commission: Rate,
+    /// Our own rates of single goals.
+    pub goal_rates: BTreeMap<String, Rate>,
     /// A commission above this goes to review.
     pub commission_max: Option<Amount>,
     /// A sale above this is far above the usual.
@@ -111,6 +142,53 @@ pub struct OfferTerms {
     pub txn_id_names_order: bool,
     /// What a second claim on an order means.
     pub duplicate_orders: DuplicatePolicy,
+}
+
+/// A tenant's own rate for an offer, instead of the offer's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RateOverride {
+    /// The goal that it is for; absent: all.
+    pub goal_id: Option<String>,
+    /// Its versions.
+    pub versions: Versions<OverrideTerms>,
+}
+
+/// What an override says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverrideTerms {
+    /// The rate; absent: the override is withdrawn.
+    pub rate: Option<Rate>,
+    /// From when on it no longer holds.
+    pub valid_until: Option<Timestamp>,
+}
+
+/// A set of commission rules: the platform's, for all tenants and offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommissionRuleSet {
+    /// How many of the rules that hold apply.
+    pub application: RuleApplication,
+    /// In the order in which they are tried.
+    pub rules: Vec<ScopedRule>,
+}
+
+/// A commission rule, with the conditions that the click decides. An empty list is any.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopedRule {
+    /// The click's tenant is one of these.
+    pub tenants: Vec<TenantId>,
+    /// The tenant's level at the click is one of these.
+    pub levels: Vec<PartnerLevel>,
+    /// The offer is one of these.
+    pub offers: Vec<OfferId>,
+    /// The offer's category is one of these.
+    pub categories: Vec<String>,
+    /// Currency of the rule's amounts: it holds for offers in this currency only. A rule that
+    /// names an amount names its currency.
+    pub currency: Option<Currency>,
+    /// What the conversion decides, and what becomes of the commission.
+    pub rule: CommissionRule,
 }
 
 /// A smart link.
@@ -158,6 +236,12 @@ pub struct ReferenceData {
     pub campaigns: HashMap<CampaignId, Campaign>,
     /// Each offer.
     pub offers: HashMap<OfferId, Offer>,
+    /// Tenants' own rates, by tenant and offer.
+    pub overrides: HashMap<(TenantId, OfferId), Vec<RateOverride>>,
+    /// The platform's commission rules.
+    pub commission_rules: Option<Versions<CommissionRuleSet>>,
+    /// Tenants' locked books: conversions before the instant.
+    pub locks: HashMap<TenantId, Versions<Timestamp>>,
     /// Each smart link.
     pub links: HashMap<LinkId, Link>,
     /// Smart links by slug.
@@ -173,13 +257,20 @@ pub struct ReferenceData {
 }
 
 impl ReferenceData {
+    /// The instant before which a tenant's books were locked, as of `at`.
+    pub fn books_locked_before(&self, tenant: TenantId, at: Timestamp) -> Option<Timestamp> {
+        let lock = self.locks.get(&tenant)?.in_force(at)?;
+        Some(lock.value)
+    }
+
     /// The fraud rules in force for a tenant at an instant: its own over the platform's over the
     /// built-in default. The version number tells which, being unique over all sets.
     pub fn fraud_rules(&self, tenant: TenantId, at: Timestamp) -> FraudRules {
-        let own = self.tenant_rules.get(&tenant).map(|rules| rules.as_of(at));
-        let in_force = own
-            .filter(|version| version.effective_at <= at)
-            .or_else(|| self.platform_rules.as_ref().map(|rules| rules.as_of(at)));
+        let own = self
+            .tenant_rules
+            .get(&tenant)
+            .and_then(|rules| rules.in_force(at));
+        let in_force = own.or_else(|| self.platform_rules.as_ref().map(|rules| rules.as_of(at)));
         in_force.map_or_else(FraudRules::default, |version| FraudRules {
             version: version.version,
             ..version.value.clone()

@@ -16,6 +16,10 @@ fn amount(text: &str) -> Amount {
     text.parse().expect("an amount")
 }
 
+fn percentage(hundredths: i32) -> Percentage {
+    Percentage::from_hundredths(hundredths).expect("a percentage")
+}
+
 fn country(code: &str) -> Country {
     code.parse().expect("a country")
 }
@@ -140,7 +144,10 @@ fn matched() -> Outcome {
             currency: Currency::INR,
             default_currency: Currency::USD,
             commission_source: CommissionSource::Percentage,
-            commission: Percentage::from_hundredths(800).expect("a percentage"),
+            commission: Rate::Percentage(percentage(800)),
+            rate_origin: RateOrigin::Offer,
+            goal_rates: Vec::new(),
+            commission_rules: None,
             payout_means: PayoutMeans::Percentage,
             commission_max: Some(amount("10000")),
             usual_sale_max: None,
@@ -149,7 +156,7 @@ fn matched() -> Outcome {
             fires_at_sale: false,
             txn_id_names_order: true,
             duplicate_orders: DuplicatePolicy::Reject,
-            user_share: Percentage::from_hundredths(6_000).expect("a percentage"),
+            user_share: percentage(6_000),
             platform_fee: Percentage::ZERO,
             platform_fee_flat: Amount::ZERO,
             subsidy: Amount::ZERO,
@@ -163,7 +170,49 @@ fn matched() -> Outcome {
         score: 1,
         self_purchase: Some(SelfPurchase::Email),
         split: Some(split()),
+        books_locked_before: None,
     }))
+}
+
+/// With everything that version 2 of the schema added.
+fn matched_by_rules() -> Outcome {
+    let Outcome::Matched(mut matched) = matched() else {
+        unreachable!("made as matched")
+    };
+    matched.books_locked_before = Some(Timestamp::from_millis(1_789_000_000_000));
+    matched.terms.commission = Rate::Flat(amount("40"));
+    matched.terms.rate_origin = RateOrigin::Override;
+    matched.terms.goal_rates = vec![GoalRate {
+        goal_id: "signup".to_owned(),
+        rate: Rate::Percentage(percentage(1_250)),
+        origin: RateOrigin::Offer,
+    }];
+    let everything = CommissionRule {
+        name: "festival".to_owned(),
+        goals: vec!["signup".to_owned()],
+        sale_from: Some(amount("100")),
+        sale_below: Some(amount("5000")),
+        converted_from: Some(Timestamp::from_millis(1_790_000_000_000)),
+        converted_before: Some(Timestamp::from_millis(1_791_000_000_000)),
+        replace: Some(Replacement {
+            rate: Rate::Percentage(percentage(1_500)),
+        }),
+        multiply: Some(amount("1.5")),
+        bonus: Some(amount("10")),
+    };
+    let flat = CommissionRule {
+        name: "launch".to_owned(),
+        replace: Some(Replacement {
+            rate: Rate::Flat(amount("25")),
+        }),
+        ..CommissionRule::default()
+    };
+    matched.terms.commission_rules = Some(CommissionRules {
+        version: 7,
+        application: RuleApplication::All,
+        rules: vec![everything, flat],
+    });
+    Outcome::Matched(matched)
 }
 
 fn command(body: CommandBody) -> Command {
@@ -240,11 +289,25 @@ fn payout_result() -> PayoutResult {
     }
 }
 
-/// Compares with the committed bytes of this version; `UPDATE_GOLDEN=1` writes them.
-fn golden<E: Event + PartialEq + Debug>(name: &str, event: &E) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+fn golden_path(name: &str, version: u32) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("golden")
-        .join(format!("{name}.v1.avro"));
+        .join(format!("{name}.v{version}.avro"))
+}
+
+/// What an earlier version of a schema wrote reads as ever.
+fn golden_of_earlier_version<E: Event + PartialEq + Debug>(name: &str, version: u32, event: &E) {
+    let committed = fs::read(golden_path(name, version)).expect("a golden payload is committed");
+    assert_eq!(
+        &codec::decode::<E>(&committed).expect("decodes"),
+        event,
+        "{name}, version {version}"
+    );
+}
+
+/// Compares with the committed bytes of the newest version; `UPDATE_GOLDEN=1` writes them.
+fn golden<E: Event + PartialEq + Debug>(name: &str, version: u32, event: &E) {
+    let path = golden_path(name, version);
     let encoded = codec::encode(event).expect("encodes");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, &encoded).expect("golden file written");
@@ -261,25 +324,31 @@ fn golden<E: Event + PartialEq + Debug>(name: &str, event: &E) {
     );
 }
 
+fn golden_both_versions(name: &str, decision: &Decision) {
+    golden_of_earlier_version(name, 1, decision);
+    golden(name, 2, decision);
+}
+
 #[test]
-fn golden_payloads_of_version_1_read_and_write_as_ever() {
-    golden("clicks", &click_recorded());
-    golden("conversions", &conversion_reported());
-    golden("decisions.matched", &decision(matched()));
-    golden(
+fn golden_payloads_read_and_write_as_ever() {
+    golden("clicks", 1, &click_recorded());
+    golden("conversions", 1, &conversion_reported());
+    golden_of_earlier_version("decisions.matched", 1, &decision(matched()));
+    golden("decisions.matched", 2, &decision(matched_by_rules()));
+    golden_both_versions(
         "decisions.unmatched",
         &decision(Outcome::Unmatched(Unmatched {
             reason: UnmatchedReason::TokenKeyUnknown,
             click_id: None,
         })),
     );
-    golden(
+    golden_both_versions(
         "decisions.ignored",
         &decision(Outcome::Ignored(Ignored {
             reason: Malformed::SecurityTokenInvalid,
         })),
     );
-    golden(
+    golden_both_versions(
         "decisions.poisoned",
         &decision(Outcome::Poisoned(Poisoned {
             error: "not framed".to_owned(),
@@ -325,11 +394,16 @@ fn golden_payloads_of_version_1_read_and_write_as_ever() {
             }),
         ),
     ] {
-        golden(&format!("commands.{name}"), &command(body));
+        golden(&format!("commands.{name}"), 1, &command(body));
     }
-    golden("ledger", &ledger_changed());
-    golden("payouts", &payout_requested());
-    golden("payout-results", &payout_result());
+    golden_of_earlier_version("ledger", 1, &ledger_changed());
+    let locked = LedgerChanged {
+        reasons: vec![StatusReason::BooksLocked],
+        ..ledger_changed()
+    };
+    golden("ledger", 2, &locked);
+    golden("payouts", 1, &payout_requested());
+    golden("payout-results", 1, &payout_result());
 }
 
 #[test]
@@ -422,13 +496,17 @@ proptest! {
         };
         let encoded = codec::encode(&report).expect("encodes");
         prop_assert_eq!(codec::decode::<ConversionReported>(&encoded).expect("decodes"), report);
-        let made = Decision { source: position(offset), reported: fields, ..decision(matched()) };
+        let made = Decision {
+            source: position(offset),
+            reported: fields,
+            ..decision(matched_by_rules())
+        };
         let encoded = codec::encode(&made).expect("encodes");
         prop_assert_eq!(codec::decode::<Decision>(&encoded).expect("decodes"), made);
     }
 
     #[test]
-    fn random_bytes_never_panic_the_decoder(tail: Vec<u8>, id in 0_u8..9) {
+    fn random_bytes_never_panic_the_decoder(tail: Vec<u8>, id in 0_u8..11) {
         let bytes = [&[0, 0, 0, 0, id], tail.as_slice()].concat();
         let _outcome = codec::decode::<Decision>(&bytes);
         let _outcome = codec::decode::<Command>(&bytes);

@@ -15,6 +15,7 @@ use schemas::{
 
 use super::{
     attribution::{LookedUp, click_of_report},
+    rating::Sale,
     signals::{currency_of_report, score, self_purchase, signals_of_report},
     split,
     terms::terms_as_of_click,
@@ -24,7 +25,7 @@ use super::{
 ///
 /// `position` and `appended_at` are those of its `conversions` record (of the original, where the
 /// record is a copy). Terms are those as of the click, rules those in force at `received_at`, so
-/// the decision doesn't depend on when it is made.
+/// the decision doesn't depend on when it is made. Books are locked as of `appended_at`.
 pub fn decide(
     position: Position,
     appended_at: Timestamp,
@@ -43,7 +44,7 @@ pub fn decide(
         network_id: report.network_id,
         reported: report.reported.clone(),
         heal: report.heal.clone(),
-        outcome: outcome(report, looked_up, reference, keys),
+        outcome: outcome(report, appended_at, looked_up, reference, keys),
     }
 }
 
@@ -66,6 +67,7 @@ pub fn poisoned(position: Position, appended_at: Timestamp, error: String) -> De
 
 fn outcome(
     report: &ConversionReported,
+    appended_at: Timestamp,
     looked_up: LookedUp,
     reference: &ReferenceData,
     keys: &TokenKeys,
@@ -81,7 +83,7 @@ fn outcome(
         (None, Some(reported)) => reported,
     };
     match click_of_report(report, reported, looked_up, reference, keys) {
-        Ok(click) => of_known_click(report, reported, click, reference),
+        Ok(click) => of_known_click(report, reported, appended_at, click, reference),
         Err((reason, click_id)) => unmatched(reason, click_id),
     }
 }
@@ -89,6 +91,7 @@ fn outcome(
 fn of_known_click(
     report: &ConversionReported,
     reported: &Reported,
+    appended_at: Timestamp,
     click: ClickFacts,
     reference: &ReferenceData,
 ) -> Outcome {
@@ -114,7 +117,8 @@ fn of_known_click(
         score: score(&signals),
         signals,
         self_purchase: self_purchase(&click, reference),
-        split: split_taken_alone(reported, &terms),
+        split: split_taken_alone(report, reported, &terms),
+        books_locked_before: reference.books_locked_before(click.tenant_id, appended_at),
         click,
         terms,
         rules,
@@ -124,13 +128,21 @@ fn of_known_click(
 /// The split of a report taken alone. None is computed in another currency than the offer's, which
 /// goes to review and is never booked blindly (design section 4, money), nor of sums that leave the
 /// range, on which the ledger's own fold comes to the same end.
-fn split_taken_alone(reported: &Reported, terms: &Terms) -> Option<Split> {
+fn split_taken_alone(
+    report: &ConversionReported,
+    reported: &Reported,
+    terms: &Terms,
+) -> Option<Split> {
     if currency_of_report(reported, terms) != terms.currency {
         return None;
     }
-    split::stand_alone(terms, reported.sale_amount, reported.payout)
-        .ok()
-        .flatten()
+    let sale = Sale {
+        amount: reported.sale_amount,
+        payout: reported.payout,
+        goal_id: reported.goal_id.as_deref(),
+        converted_at: reported.converted_at.unwrap_or(report.received_at),
+    };
+    split::stand_alone(terms, sale).ok().flatten()
 }
 
 fn unmatched(reason: UnmatchedReason, click_id: Option<ClickId>) -> Outcome {

@@ -7,12 +7,12 @@ use schemas::{
     Position, TenantId, Timestamp, Topic, UserId,
     events::{
         ClickFacts, ClickSignals, CommissionSource, DuplicatePolicy, FraudRules, Matched,
-        NetworkStatus, PayoutMeans, ReportSource, Reported, Terms,
+        NetworkStatus, PayoutMeans, Rate, RateOrigin, ReportSource, Reported, Terms,
     },
 };
 use uuid::Uuid;
 
-use super::history::Report;
+use super::{history::Report, rating::Sale};
 
 /// When everything begins.
 pub const T0: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -26,7 +26,10 @@ pub fn terms() -> Terms {
         currency: Currency::INR,
         default_currency: Currency::INR,
         commission_source: CommissionSource::Percentage,
-        commission: Percentage::from_hundredths(800).expect("a percentage"),
+        commission: Rate::Percentage(Percentage::from_hundredths(800).expect("a percentage")),
+        rate_origin: RateOrigin::Offer,
+        goal_rates: Vec::new(),
+        commission_rules: None,
         payout_means: PayoutMeans::Amount,
         commission_max: None,
         usual_sale_max: None,
@@ -39,6 +42,16 @@ pub fn terms() -> Terms {
         platform_fee: Percentage::ZERO,
         platform_fee_flat: Amount::ZERO,
         subsidy: Amount::ZERO,
+    }
+}
+
+/// A sale of an amount, at `T0`, without a payout or a goal.
+pub fn sale(amount: &str) -> Sale<'static> {
+    Sale {
+        amount: Some(amount.parse().expect("an amount")),
+        payout: None,
+        goal_id: None,
+        converted_at: T0,
     }
 }
 
@@ -91,6 +104,7 @@ pub fn report(event_id: i64) -> ReportBuilder {
             score: 0,
             self_purchase: None,
             split: None,
+            books_locked_before: None,
         }),
     })
 }
@@ -138,6 +152,24 @@ impl ReportBuilder {
         self.with(|report| report.fields.sale_amount = Some(amount))
     }
 
+    pub fn currency(self, code: &str) -> Self {
+        let currency = code.parse().expect("a currency");
+        self.with(|report| report.fields.currency = Some(currency))
+    }
+
+    pub fn commission_max(self, amount: &str) -> Self {
+        let max = amount.parse().expect("an amount");
+        self.with(|report| report.matched.terms.commission_max = Some(max))
+    }
+
+    pub fn converted_at(self, at: Timestamp) -> Self {
+        self.with(|report| report.fields.converted_at = Some(at))
+    }
+
+    pub fn locked_before(self, before: Option<Timestamp>) -> Self {
+        self.with(|report| report.matched.books_locked_before = before)
+    }
+
     pub fn csv(self, as_of: Timestamp) -> Self {
         self.with(|report| {
             report.source = ReportSource::Csv;
@@ -166,6 +198,7 @@ prop_compose! {
         late_days in prop_oneof![5 => Just(0), 1 => 1_i32..40],
         converted_day in prop::option::weighted(0.3, 0_i32..40),
         snapshot in prop::option::weighted(0.2, 0_i32..70),
+        locked_day in prop::option::weighted(0.15, 0_i32..70),
     ) -> Report {
         let received_at = T0.plus_days(received_day).plus_millis(event_id);
         let mut report = report(event_id).received_at(received_at).build();
@@ -176,6 +209,7 @@ prop_compose! {
         report.fields.status = status;
         report.fields.sale_amount = sale.map(|sale| sale.parse().expect("an amount"));
         report.fields.converted_at = converted_day.map(|day| T0.plus_days(day));
+        report.matched.books_locked_before = locked_day.map(|day| T0.plus_days(day));
         if let Some(day) = snapshot {
             report.source = ReportSource::Csv;
             report.as_of = Some(T0.plus_days(day));

@@ -1,9 +1,9 @@
 //! The fold of a claim's reports, field by field (design section 5, state): each field is that of
 //! the highest-ranked report that carries it and is believed; absent is never zero.
 
-use schemas::{Amount, Country, Currency, Timestamp, events::NetworkStatus};
+use schemas::{Amount, Country, Currency, OfferId, Timestamp, events::NetworkStatus};
 
-use super::{claims::Claim, history::Report};
+use super::{history::Report, signals::currency_of_report};
 
 /// What became of one report of a claim (design section 9, invariant 1). Reports without a claim
 /// are unmatched, ignored or dead-lettered.
@@ -33,10 +33,6 @@ impl Fate {
 
 /// The fields of a claim, each that of the highest-ranked report that carries it and is believed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent findings, not a state"
-)]
 pub struct Folded {
     /// The network's status; absent until a report carries one.
     pub status: Option<NetworkStatus>,
@@ -56,12 +52,10 @@ pub struct Folded {
     pub txn_id: Option<String>,
     /// Goal.
     pub goal_id: Option<String>,
-    /// Whether any report names another offer than the click's.
-    pub other_offer: bool,
-    /// Whether any report carries a currency other than the terms'.
-    pub other_currency: bool,
-    /// Fate of each report, in rank order; *duplicate* is decided elsewhere.
-    pub fates: Vec<Fate>,
+    /// The offer that the first report names which names another than the click's.
+    pub other_offer: Option<OfferId>,
+    /// The currency of the first report whose amounts are in another than the terms'.
+    pub other_currency: Option<Currency>,
 }
 
 /// State of the fold that isn't part of its result.
@@ -74,22 +68,32 @@ struct Seen {
     as_of: Option<Timestamp>,
 }
 
-/// Folds a claim's reports field by field, in rank order.
-pub fn fold(claim: &Claim<'_>) -> Folded {
+/// Folds reports of one claim field by field, in rank order.
+pub fn fold(reports: &[&Report]) -> Folded {
     let mut folded = Folded::default();
     let mut seen = Seen::default();
-    for (index, report) in claim.reports().iter().enumerate() {
-        let fate = if index == 0 {
+    for report in reports {
+        take(report, &mut folded, &mut seen);
+    }
+    folded
+}
+
+/// The fate of each report of a claim, in rank order; *duplicate* is decided elsewhere.
+pub fn fates(reports: &[&Report]) -> Vec<Fate> {
+    let mut folded = Folded::default();
+    let mut seen = Seen::default();
+    let mut fates = Vec::with_capacity(reports.len());
+    for (index, report) in reports.iter().enumerate() {
+        fates.push(if index == 0 {
             Fate::Ledgered
         } else if repeats(report, &folded, &seen) {
             Fate::Repetition
         } else {
             Fate::Update
-        };
-        folded.fates.push(fate);
+        });
         take(report, &mut folded, &mut seen);
     }
-    folded
+    fates
 }
 
 /// Whether every field that the report carries is what the fold has already.
@@ -111,7 +115,7 @@ fn repeats(report: &Report, folded: &Folded, seen: &Seen) -> bool {
         )
         && same(fields.country.as_ref(), seen.country.as_ref())
         && same(report.as_of.as_ref(), seen.as_of.as_ref())
-        && (names_other_offer(report) <= folded.other_offer)
+        && (other_offer(report).is_none() || folded.other_offer.is_some())
 }
 
 fn take(report: &Report, folded: &mut Folded, seen: &mut Seen) {
@@ -145,8 +149,8 @@ fn take(report: &Report, folded: &mut Folded, seen: &mut Seen) {
     );
     keep(fields.country.as_ref(), &mut seen.country);
     keep(report.as_of.as_ref(), &mut seen.as_of);
-    folded.other_offer |= names_other_offer(report);
-    folded.other_currency |= carries_other_currency(report);
+    folded.other_offer = folded.other_offer.or_else(|| other_offer(report));
+    folded.other_currency = folded.other_currency.or_else(|| other_currency(report));
 }
 
 /// `pending` never outranks a decided status; a return from cancelled or rejected is believed
@@ -183,17 +187,16 @@ fn take_amount(
     *current = Some(amount);
 }
 
-fn names_other_offer(report: &Report) -> bool {
-    report
-        .fields
-        .offer_id
-        .is_some_and(|offer| offer != report.matched.click.offer_id)
+fn other_offer(report: &Report) -> Option<OfferId> {
+    let clicked = report.matched.click.offer_id;
+    report.fields.offer_id.filter(|offer| *offer != clicked)
 }
 
-fn carries_other_currency(report: &Report) -> bool {
+fn other_currency(report: &Report) -> Option<Currency> {
     let terms = &report.matched.terms;
     let carries_amount = report.fields.sale_amount.is_some() || report.fields.payout.is_some();
-    carries_amount && report.fields.currency.unwrap_or(terms.default_currency) != terms.currency
+    let currency = currency_of_report(&report.fields, terms);
+    (carries_amount && currency != terms.currency).then_some(currency)
 }
 
 /// When the conversion happened: the network's own time where a report has one (the

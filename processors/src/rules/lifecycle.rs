@@ -2,14 +2,18 @@
 //! decisions to its state and to what is booked (design section 5, state).
 
 use schemas::{
-    Amount, Currency, EventId, Position, Timestamp,
-    events::{ClaimStatus, ClickFacts, NetworkStatus, StatusReason, Verdict},
+    Amount, Currency, EventId, MoneyOverflow, Position, Timestamp,
+    events::{
+        ClaimStatus, ClickFacts, NetworkStatus, StatusReason, Terms, Verdict as ReviewVerdict,
+    },
 };
 
 use super::{
-    attribution::within_window,
-    claims::{self, Claim},
-    fold::{Fate, Folded, conversion_time, fold},
+    books,
+    claims::Claim,
+    findings::{Case, Finding},
+    fold::{Fate, Folded, conversion_time, fates, fold, payable_at},
+    rating::{self, Rating, Sale},
     split::{self, Parts},
 };
 
@@ -18,8 +22,8 @@ use super::{
 pub struct Neighbours {
     /// Standing among the claimants of its order.
     pub order: OrderStanding,
-    /// Whether it is the user's 5th or later claim within 24 hours of clicks.
-    pub velocity: bool,
+    /// Where it is the user's 5th or later claim within 24 hours of clicks: the how manieth.
+    pub velocity: Option<i32>,
     /// Whether a later record concerns it, which is closed.
     pub flagged: bool,
 }
@@ -46,9 +50,35 @@ pub enum OrderStanding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OperatorDecisions {
     /// Approve or reject.
-    pub verdict: Option<Verdict>,
+    pub ruling: Option<Ruling>,
     /// What is to stand in the books.
-    pub target: Option<Parts>,
+    pub correction: Option<Correction>,
+}
+
+/// An operator's verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ruling {
+    /// Approve or reject.
+    pub verdict: ReviewVerdict,
+    /// The command that says so.
+    pub command_id: EventId,
+    /// When it was given.
+    pub issued_at: Timestamp,
+}
+
+impl Ruling {
+    fn finding(&self, reason: StatusReason) -> Finding {
+        Finding::new(reason, format!("by command {}", self.command_id))
+    }
+}
+
+/// An operator's correction of what is booked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Correction {
+    /// What is to stand in the books.
+    pub target: Parts,
+    /// The command that says so.
+    pub command_id: EventId,
 }
 
 /// A report in its claim. Its event id is one of the claim's names.
@@ -82,7 +112,7 @@ pub struct ClaimState {
     /// Row status.
     pub status: ClaimStatus,
     /// Why, in the order of [`StatusReason`].
-    pub reasons: Vec<StatusReason>,
+    pub findings: Vec<Finding>,
     /// The claim that owns its order, if another does.
     pub order_owner: Option<EventId>,
     /// Transaction id.
@@ -97,6 +127,8 @@ pub struct ClaimState {
     pub currency: Currency,
     /// The shopper's share, as pinned.
     pub user_share: schemas::Percentage,
+    /// What the commission came to, and why.
+    pub rating: Rating,
     /// What is or would be owed, by the terms.
     pub expected: Parts,
     /// What is to stand in the books: `expected` once confirmed, or an operator's target.
@@ -112,6 +144,11 @@ impl ClaimState {
             .iter()
             .any(|report| report.event_id == event_id)
     }
+
+    /// Why it has its status.
+    pub fn reasons(&self) -> impl Iterator<Item = StatusReason> {
+        self.findings.iter().map(|finding| finding.reason)
+    }
 }
 
 /// Evaluates a claim.
@@ -121,83 +158,92 @@ pub fn evaluate(
     operator: OperatorDecisions,
     paid: schemas::Minor,
 ) -> ClaimState {
-    let folded = fold(claim);
+    let books::Divided { accepted, held } = books::divide(
+        claim.reports(),
+        operator.ruling.map(|ruling| ruling.issued_at),
+    );
+    // A claim of which nothing counts yet is shown as it would be, and waits in review.
+    let only_held = accepted.is_empty().then_some(held.len());
+    let counting = if accepted.is_empty() {
+        &held
+    } else {
+        &accepted
+    };
+    let folded = fold(counting);
     let first = claim.first();
     let terms = &first.matched.terms;
-    let (converted_at, networks_own_time) = conversion_time(claim.reports().iter().copied());
-    let expected = expected_parts(claim, &folded);
-    let findings = Findings {
-        rejected: rejections(claim, converted_at, networks_own_time, neighbours),
-        review: review_reasons(claim, &folded, neighbours, expected.is_none()),
+    let (converted_at, networks_own_time) = conversion_time(counting.iter().copied());
+    let rating = rated(terms, &folded, converted_at);
+    let expected = expected_parts(terms, rating.as_ref());
+    let case = Case {
+        claim,
+        reports: counting,
+        folded: &folded,
+        rating: rating.as_ref().map_err(|overflow| *overflow),
+        bookable: expected.is_some(),
+        converted_at,
+        networks_own_time,
+        neighbours,
+        only_held,
     };
+    let verdict = decide_status(&case, operator);
     let parts = expected.unwrap_or_default();
-    let (mut status, mut reasons) = decide_status(&folded, findings, operator, expected.is_some());
-    let target = match (operator.target, status) {
-        (Some(target), _) => {
-            reasons.push(StatusReason::Corrected);
-            target
-        }
-        (None, ClaimStatus::Confirmed | ClaimStatus::Paid) => parts,
-        (
-            None,
+    let target = operator.correction.map_or_else(
+        || match verdict.status {
+            ClaimStatus::Confirmed | ClaimStatus::Paid => parts,
             ClaimStatus::Pending
             | ClaimStatus::Review
             | ClaimStatus::Rejected
-            | ClaimStatus::Reversed,
-        ) => Parts::default(),
-    };
-    if status == ClaimStatus::Confirmed && !paid.zero() && paid >= target.user {
-        status = ClaimStatus::Paid;
-    }
-    let flags = [
-        (neighbours.flagged, StatusReason::ClosedFlagged),
-        (folded.unknown_status, StatusReason::UnknownStatus),
-        (!networks_own_time, StatusReason::TimeOfReceipt),
-    ];
-    reasons.extend(
-        flags
-            .iter()
-            .filter(|(set, _)| *set)
-            .map(|(_, reason)| *reason),
+            | ClaimStatus::Reversed => Parts::default(),
+        },
+        |correction| correction.target,
     );
-    reasons.sort_unstable();
+    let covered = !paid.zero() && paid >= target.user;
+    let status = match verdict.status {
+        ClaimStatus::Confirmed if covered => ClaimStatus::Paid,
+        other => other,
+    };
+    let mut findings = verdict.findings;
+    findings.extend(shown_only(&case, operator, held.len()));
+    findings.sort_unstable();
     ClaimState {
         name: claim.name(),
-        reports: placed(claim, &folded, neighbours.order),
+        reports: placed(claim, neighbours.order),
         click: first.matched.click.clone(),
         network_id: first.network_id,
         first_received_at: first.received_at,
         converted_at,
-        payable_at: converted_at.plus_days(terms.cool_off_days),
+        payable_at: payable_at(claim.reports().iter().copied()),
         status,
-        reasons,
+        findings,
         order_owner: match neighbours.order {
             OrderStanding::Owner => None,
             OrderStanding::Duplicate { owner } | OrderStanding::OwnedByClosed { owner } => {
                 Some(owner)
             }
         },
+        currency: terms.currency,
+        user_share: terms.user_share,
+        rating: rating.unwrap_or_else(|_| Rating::none(terms, folded.goal_id.as_deref())),
         txn_id: folded.txn_id,
         goal_id: folded.goal_id,
         network_status: folded.status,
         sale_amount: folded.sale_amount,
-        currency: terms.currency,
-        user_share: terms.user_share,
         expected: parts,
         target,
         paid,
     }
 }
 
-fn placed(claim: &Claim<'_>, folded: &Folded, order: OrderStanding) -> Vec<PlacedReport> {
+fn placed(claim: &Claim<'_>, order: OrderStanding) -> Vec<PlacedReport> {
     let mut placed: Vec<_> = claim
         .reports()
         .iter()
-        .zip(&folded.fates)
+        .zip(fates(claim.reports()))
         .map(|(report, fate)| PlacedReport {
             position: report.position,
             event_id: report.event_id,
-            fate: *fate,
+            fate,
         })
         .collect();
     if let (OrderStanding::Duplicate { .. }, Some(first)) = (order, placed.first_mut()) {
@@ -206,173 +252,97 @@ fn placed(claim: &Claim<'_>, folded: &Folded, order: OrderStanding) -> Vec<Place
     placed
 }
 
-/// The split of the folded amounts; `None` where there is no commission to split: no amount, or
-/// one in another currency, or beyond any range.
-fn expected_parts(claim: &Claim<'_>, folded: &Folded) -> Option<Parts> {
-    let terms = &claim.first().matched.terms;
-    if folded.other_currency {
-        return None;
+/// What the commission of the folded fields comes to; none in another currency than the offer's.
+fn rated(terms: &Terms, folded: &Folded, converted_at: Timestamp) -> Result<Rating, MoneyOverflow> {
+    let goal_id = folded.goal_id.as_deref();
+    if folded.other_currency.is_some() {
+        return Ok(Rating::none(terms, goal_id));
     }
-    let commission = split::commission(terms, folded.sale_amount, folded.payout)
-        .ok()
-        .flatten()?;
+    let sale = Sale {
+        amount: folded.sale_amount,
+        payout: folded.payout,
+        goal_id,
+        converted_at,
+    };
+    rating::rate(terms, sale)
+}
+
+/// The split of the commission; `None` where there is none, or it is beyond any range.
+fn expected_parts(terms: &Terms, rating: Result<&Rating, &MoneyOverflow>) -> Option<Parts> {
+    let commission = rating.ok()?.commission?;
     split::split(terms, commission).ok()
 }
 
-/// What speaks against a claim, beyond the network's own status.
-struct Findings {
-    rejected: Vec<StatusReason>,
-    review: Vec<StatusReason>,
-}
-
-fn rejections(
-    claim: &Claim<'_>,
-    converted_at: Timestamp,
-    networks_own_time: bool,
-    neighbours: Neighbours,
-) -> Vec<StatusReason> {
-    let matched = &claim.first().matched;
-    let terms = &matched.terms;
-    let window_testable = networks_own_time || terms.fires_at_sale;
-    let outside = window_testable
-        && !within_window(
-            matched.click.clicked_at,
-            converted_at,
-            terms.attribution_window_days,
-        );
-    let own = matched.self_purchase.is_some() && matched.rules.reject_self_purchase;
-    let duplicate = matches!(neighbours.order, OrderStanding::Duplicate { .. });
-    let found = [
-        (duplicate, StatusReason::DuplicateOrder),
-        (own, StatusReason::SelfPurchase),
-        (outside, StatusReason::OutsideWindow),
-    ];
-    found
-        .into_iter()
-        .filter(|(set, _)| *set)
-        .map(|(_, reason)| reason)
-        .collect()
-}
-
-fn review_reasons(
-    claim: &Claim<'_>,
-    folded: &Folded,
-    neighbours: Neighbours,
-    no_commission: bool,
-) -> Vec<StatusReason> {
-    let matched = &claim.first().matched;
-    let approved = folded.status == Some(NetworkStatus::Approved);
-    let owned = matches!(neighbours.order, OrderStanding::OwnedByClosed { .. });
-    let found = [
-        (
-            matched.score >= matched.rules.review_score,
-            StatusReason::Score,
-        ),
-        (neighbours.velocity, StatusReason::Velocity),
-        (amounts_ambiguous(claim), StatusReason::AmbiguousAmount),
-        (claim.ambiguous, StatusReason::AmbiguousReport),
-        (folded.other_offer, StatusReason::OfferMismatch),
-        (folded.other_currency, StatusReason::CurrencyMismatch),
-        (above_max(claim, folded), StatusReason::CommissionAboveMax),
-        (
-            approved && no_commission && !folded.other_currency,
-            StatusReason::AmountMissing,
-        ),
-        (owned, StatusReason::OrderOwnedByClosed),
-    ];
-    found
-        .into_iter()
-        .filter(|(set, _)| *set)
-        .map(|(_, reason)| reason)
-        .collect()
-}
-
-/// "Two different amounts with nothing to tell them apart are never an amendment, but a review":
-/// a report that names no sale carries another amount than some other report of the claim.
-fn amounts_ambiguous(claim: &Claim<'_>) -> bool {
-    let differs =
-        |a: Option<Amount>, b: Option<Amount>| matches!((a, b), (Some(a), Some(b)) if a != b);
-    claim
-        .reports()
-        .iter()
-        .filter(|report| !claims::named(report))
-        .any(|unnamed| {
-            claim.reports().iter().any(|other| {
-                differs(unnamed.fields.sale_amount, other.fields.sale_amount)
-                    || differs(unnamed.fields.payout, other.fields.payout)
-            })
-        })
-}
-
-/// Above the offer's cap, or a payout that claims more than the whole sale.
-fn above_max(claim: &Claim<'_>, folded: &Folded) -> bool {
-    let terms = &claim.first().matched.terms;
-    if folded.other_currency {
-        return false;
-    }
-    match split::commission(terms, folded.sale_amount, folded.payout) {
-        Ok(Some(commission)) => {
-            let max = terms.commission_max.map(|max| max.to_minor(terms.currency));
-            let sale = folded.sale_amount.map(|sale| sale.to_minor(terms.currency));
-            max.is_some_and(|max| commission > max) || sale.is_some_and(|sale| commission > sale)
-        }
-        Ok(None) => false,
-        Err(_out_of_range) => true,
-    }
+/// A claim's status by its reports, and why.
+struct Verdict {
+    status: ClaimStatus,
+    findings: Vec<Finding>,
 }
 
 /// Operator's rejection, then the network's refusal, then the machine's findings (which an
 /// operator's approval lifts), then the network's status.
-fn decide_status(
-    folded: &Folded,
-    findings: Findings,
-    operator: OperatorDecisions,
-    bookable: bool,
-) -> (ClaimStatus, Vec<StatusReason>) {
-    let Findings { rejected, review } = findings;
-    let approved_by_operator = operator.verdict == Some(Verdict::Approve);
-    if operator.verdict == Some(Verdict::Reject) {
-        return (ClaimStatus::Rejected, vec![StatusReason::OperatorRejected]);
-    }
-    let unflagged = approved_by_operator || (rejected.is_empty() && review.is_empty());
-    if matches!(
-        folded.status,
-        Some(NetworkStatus::Cancelled | NetworkStatus::Rejected)
-    ) {
-        let was_owed = folded.approved_once && unflagged && bookable;
-        let status = if was_owed {
-            ClaimStatus::Reversed
-        } else {
-            ClaimStatus::Rejected
-        };
-        let machine = if approved_by_operator {
-            Vec::new()
-        } else {
-            [rejected, review].concat()
-        };
-        return (
-            status,
-            [vec![StatusReason::NetworkCancelled], machine].concat(),
-        );
-    }
-    if !approved_by_operator && !rejected.is_empty() {
-        return (ClaimStatus::Rejected, [rejected, review].concat());
-    }
-    if !approved_by_operator && !review.is_empty() {
-        return (ClaimStatus::Review, review);
-    }
-    let reasons = if approved_by_operator {
-        vec![StatusReason::OperatorApproved]
-    } else {
-        Vec::new()
+fn decide_status(case: &Case<'_>, operator: OperatorDecisions) -> Verdict {
+    let approved = match operator.ruling {
+        Some(ruling) => match ruling.verdict {
+            ReviewVerdict::Reject => {
+                let findings = vec![ruling.finding(StatusReason::OperatorRejected)];
+                return Verdict {
+                    status: ClaimStatus::Rejected,
+                    findings,
+                };
+            }
+            ReviewVerdict::Approve => Some(ruling),
+        },
+        None => None,
     };
-    match folded.status {
-        Some(NetworkStatus::Approved) if bookable => (ClaimStatus::Confirmed, reasons),
+    // An approval lifts what the machine found.
+    let (rejected, review) = match approved {
+        Some(_) => (Vec::new(), Vec::new()),
+        None => (case.rejections(), case.review_reasons()),
+    };
+    let status = case.folded.status;
+    if let Some(refused @ (NetworkStatus::Cancelled | NetworkStatus::Rejected)) = status {
+        let unflagged = rejected.is_empty() && review.is_empty();
+        let was_owed = case.folded.approved_once && unflagged && case.bookable;
+        let network = Finding::new(
+            StatusReason::NetworkCancelled,
+            match refused {
+                NetworkStatus::Rejected => "the network rejected it",
+                _ => "the network cancelled it",
+            },
+        );
+        return Verdict {
+            status: if was_owed {
+                ClaimStatus::Reversed
+            } else {
+                ClaimStatus::Rejected
+            },
+            findings: [vec![network], rejected, review].concat(),
+        };
+    }
+    if !rejected.is_empty() {
+        return Verdict {
+            status: ClaimStatus::Rejected,
+            findings: [rejected, review].concat(),
+        };
+    }
+    if !review.is_empty() {
+        return Verdict {
+            status: ClaimStatus::Review,
+            findings: review,
+        };
+    }
+    let mut findings: Vec<_> = approved
+        .iter()
+        .map(|ruling| ruling.finding(StatusReason::OperatorApproved))
+        .collect();
+    let status = match status {
+        Some(NetworkStatus::Approved) if case.bookable => ClaimStatus::Confirmed,
         // An approval can't book what has no commission: it still needs an amount.
-        Some(NetworkStatus::Approved) => (
-            ClaimStatus::Review,
-            [reasons, vec![StatusReason::AmountMissing]].concat(),
-        ),
+        Some(NetworkStatus::Approved) => {
+            findings.push(Finding::amount_missing());
+            ClaimStatus::Review
+        }
         None
         | Some(
             NetworkStatus::Pending
@@ -380,8 +350,34 @@ fn decide_status(
             | NetworkStatus::Unknown
             | NetworkStatus::Cancelled
             | NetworkStatus::Rejected,
-        ) => (ClaimStatus::Pending, reasons),
-    }
+        ) => ClaimStatus::Pending,
+    };
+    Verdict { status, findings }
+}
+
+/// What is shown beside the reasons for the status.
+fn shown_only(
+    case: &Case<'_>,
+    operator: OperatorDecisions,
+    held: usize,
+) -> impl Iterator<Item = Finding> {
+    let flags = [
+        operator.correction.map(|correction| {
+            let evidence = format!("by command {}", correction.command_id);
+            Finding::new(StatusReason::Corrected, evidence)
+        }),
+        case.neighbours.flagged.then(|| {
+            let evidence = "a record that came after it closed would change it";
+            Finding::new(StatusReason::ClosedFlagged, evidence)
+        }),
+        (held > 0 && case.only_held.is_none()).then(|| Finding::books_locked(held)),
+        case.folded.unknown_status.then(|| {
+            let evidence = "the network sent a status that we don't know";
+            Finding::new(StatusReason::UnknownStatus, evidence)
+        }),
+        (!case.networks_own_time).then(|| Finding::new(StatusReason::TimeOfReceipt, "")),
+    ];
+    flags.into_iter().flatten()
 }
 
 #[cfg(test)]

@@ -10,20 +10,23 @@
 
 use std::{
     cell::RefCell,
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
 };
 
 use schemas::{
     ClickId, EventId, Minor, Timestamp, UserId,
-    events::{Command, CommandBody, Target},
+    events::{Command, CommandBody},
 };
 
 use super::{
     claims::{self, Claim},
     fold,
     history::{OrderKey, Report},
-    lifecycle::{self, ClaimState, Neighbours, OperatorDecisions, OrderStanding},
+    lifecycle::{
+        self, ClaimState, Correction, Neighbours, OperatorDecisions, OrderStanding, Ruling,
+    },
     orders::{self, Claimant},
     split::Parts,
     velocity::{self, UserClaim},
@@ -101,36 +104,43 @@ pub fn settle(neighbourhood: &Neighbourhood, scope: &Scope) -> Vec<ClaimState> {
 
 /// The newest decision of each kind on any of the claim's reports.
 fn operator_decisions(claim: &Claim<'_>, commands: &[Command]) -> OperatorDecisions {
-    let newest_first = {
-        let mut commands: Vec<_> = commands.iter().collect();
-        commands.sort_by_key(|command| (command.issued_at, command.command_id));
-        commands.into_iter().rev()
-    };
-    let currency = claim.first().matched.terms.currency;
-    let mut verdict = None;
-    let mut correction = None;
-    for command in newest_first {
-        match &command.body {
-            CommandBody::ReviewClaim(review) if claim.holds(review.event_id) => {
-                verdict.get_or_insert(review.verdict);
-            }
-            CommandBody::Correct(correct) if claim.holds(correct.event_id) => {
-                correction.get_or_insert(correct.target);
-            }
-            CommandBody::ReviewClaim(_)
-            | CommandBody::Correct(_)
-            | CommandBody::MatchByHand(_)
-            | CommandBody::ReleasePayout(_)
-            | CommandBody::CancelPayout(_)
-            | CommandBody::ChannelSwitch(_) => {}
+    let mut newest_first: Vec<_> = commands.iter().collect();
+    newest_first.sort_by_key(|command| Reverse((command.issued_at, command.command_id)));
+    let ruling = newest_first.iter().find_map(|command| match &command.body {
+        CommandBody::ReviewClaim(review) if claim.holds(review.event_id) => Some(Ruling {
+            verdict: review.verdict,
+            command_id: command.command_id,
+            issued_at: command.issued_at,
+        }),
+        CommandBody::ReviewClaim(_)
+        | CommandBody::Correct(_)
+        | CommandBody::MatchByHand(_)
+        | CommandBody::ReleasePayout(_)
+        | CommandBody::CancelPayout(_)
+        | CommandBody::ChannelSwitch(_) => None,
+    });
+    let newest_target = newest_first.iter().find_map(|command| match &command.body {
+        CommandBody::Correct(correct) if claim.holds(correct.event_id) => {
+            Some((command.command_id, correct.target))
         }
-    }
-    // A target that doesn't add up is nobody's to book: it counts as no target.
-    let target = correction
-        .flatten()
-        .map(|target: Target| Parts::from_split(&target.split, currency))
-        .filter(|parts| parts.bookable());
-    OperatorDecisions { verdict, target }
+        CommandBody::Correct(_)
+        | CommandBody::ReviewClaim(_)
+        | CommandBody::MatchByHand(_)
+        | CommandBody::ReleasePayout(_)
+        | CommandBody::CancelPayout(_)
+        | CommandBody::ChannelSwitch(_) => None,
+    });
+    let currency = claim.first().matched.terms.currency;
+    let correction = newest_target
+        .and_then(|(command_id, target)| {
+            Some(Correction {
+                target: Parts::from_split(&target?.split, currency),
+                command_id,
+            })
+        })
+        // A target that doesn't add up is nobody's to book: it counts as no target.
+        .filter(|correction| correction.target.bookable());
+    OperatorDecisions { ruling, correction }
 }
 
 /// An order with its goal: what is owned.
@@ -223,7 +233,8 @@ impl<'a> Fold<'a> {
         let velocity = self.velocity(claim, order, closed_at);
         let flagged = {
             let if_open = self.standing_if_open(claim);
-            if_open != order || self.velocity(claim, if_open, self.end) != velocity
+            let velocity_if_open = self.velocity(claim, if_open, self.end);
+            if_open != order || velocity_if_open.is_some() != velocity.is_some()
         };
         Neighbours {
             order,
@@ -303,13 +314,12 @@ impl<'a> Fold<'a> {
             .collect()
     }
 
-    /// Whether a claim with this standing exceeds its user's velocity, as of `at`.
-    fn velocity(&self, claim: &Claim<'a>, standing: OrderStanding, at: Timestamp) -> bool {
-        let Some(user) = claim.first().user_id() else {
-            return false;
-        };
+    /// How many claims of its user there are up to a claim of this standing, as of `at`, where they
+    /// are too many.
+    fn velocity(&self, claim: &Claim<'a>, standing: OrderStanding, at: Timestamp) -> Option<i32> {
+        let user = claim.first().user_id()?;
         if matches!(standing, OrderStanding::Duplicate { .. }) {
-            return false;
+            return None;
         }
         let others: Vec<_> = self
             .clicks_by_user

@@ -1,15 +1,16 @@
 //! The money of one conversion (design section 4).
 //!
-//! Commission = offer percentage × sale, or the network's payout. Payable = commission +
-//! subsidy. Fee = min(platform fee, payable). User = share × (payable − fee). Creator = the rest.
+//! The commission is [`rating`]'s. Payable = commission + subsidy. Fee = min(platform fee, payable). User = share × (payable − fee). Creator = the rest.
 //! Each of commission, fee and user part is rounded once, half-even, to the minor unit; so
 //! user + creator + fee = commission + subsidy, exactly.
 
 use schemas::{
     Amount, Currency, Minor, MoneyOverflow, Percentage,
-    events::{CommissionSource, PayoutMeans, Split, Terms},
+    events::{Split, Terms},
     money::divide_half_even,
 };
+
+use super::rating::{self, Sale};
 
 const MICROS_PER_UNIT: i128 = 1_000_000;
 
@@ -75,44 +76,11 @@ impl Parts {
 ///
 /// # Errors
 /// When a sum exceeds what an event can hold.
-pub fn stand_alone(
-    terms: &Terms,
-    sale_amount: Option<Amount>,
-    payout: Option<Amount>,
-) -> Result<Option<Split>, MoneyOverflow> {
-    let Some(commission) = commission(terms, sale_amount, payout)? else {
+pub fn stand_alone(terms: &Terms, sale: Sale<'_>) -> Result<Option<Split>, MoneyOverflow> {
+    let Some(commission) = rating::rate(terms, sale)?.commission else {
         return Ok(None);
     };
     split(terms, commission)?.to_split(terms.currency).map(Some)
-}
-
-/// The commission in minor units; `None` where the amount that it is made of is absent.
-///
-/// # Errors
-/// When it exceeds 64 bits of minor units: a percentage of thousands, of a sale near 10^12.
-pub fn commission(
-    terms: &Terms,
-    sale_amount: Option<Amount>,
-    payout: Option<Amount>,
-) -> Result<Option<Minor>, MoneyOverflow> {
-    let micros_per_minor = micros_per_minor(terms.currency);
-    let sale = sale_amount.map(|amount| i128::from(amount.micros()));
-    let payout = payout.map(|amount| i128::from(amount.micros()));
-    let exact = match (terms.commission_source, terms.payout_means) {
-        (CommissionSource::Percentage, _) => sale.map(|sale| {
-            let rate = i128::from(terms.commission.hundredths());
-            (sale * rate, Percentage::WHOLE * micros_per_minor)
-        }),
-        (CommissionSource::Payout, PayoutMeans::Amount) => {
-            payout.map(|payout| (payout, micros_per_minor))
-        }
-        (CommissionSource::Payout, PayoutMeans::Percentage) => sale
-            .zip(payout)
-            .map(|(sale, percent)| (sale * percent, 100 * MICROS_PER_UNIT * micros_per_minor)),
-    };
-    exact
-        .map(|(numerator, denominator)| Minor::from_i128(divide_half_even(numerator, denominator)))
-        .transpose()
 }
 
 /// Splits a commission by the terms.
@@ -120,7 +88,7 @@ pub fn commission(
 /// # Errors
 /// When commission and subsidy together exceed what an event can hold.
 pub fn split(terms: &Terms, commission: Minor) -> Result<Parts, MoneyOverflow> {
-    let micros_per_minor = micros_per_minor(terms.currency);
+    let micros_per_minor = MICROS_PER_UNIT / i128::from(terms.currency.minor_per_unit());
     let subsidy = terms.subsidy.to_minor(terms.currency);
     let payable = commission.checked_add(subsidy)?;
     // No part exceeds what is payable: if that fits an event, all of them do.
@@ -147,13 +115,10 @@ pub fn split(terms: &Terms, commission: Minor) -> Result<Parts, MoneyOverflow> {
     })
 }
 
-fn micros_per_minor(currency: Currency) -> i128 {
-    MICROS_PER_UNIT / i128::from(currency.minor_per_unit())
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use schemas::events::{CommissionSource, PayoutMeans};
 
     use super::*;
     use crate::rules::fixtures;
@@ -164,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_worked_example_of_the_design() {
-        let split = stand_alone(&fixtures::terms(), Some(amount("1999.00")), None);
+        let split = stand_alone(&fixtures::terms(), fixtures::sale("1999.00"));
         let split = split.expect("in range").expect("has a sale");
         assert_eq!(split.commission, amount("159.92"));
         assert_eq!(split.user, amount("95.95"));
@@ -172,23 +137,15 @@ mod tests {
     }
 
     #[test]
-    fn a_payout_is_an_amount_or_a_percentage_by_configuration() {
-        let mut terms = fixtures::terms();
-        terms.commission_source = CommissionSource::Payout;
-        let of = |terms: &Terms| commission(terms, Some(amount("200")), Some(amount("7.5")));
-        assert_eq!(of(&terms), Ok(Some(Minor::new(750))));
-        terms.payout_means = PayoutMeans::Percentage;
-        assert_eq!(of(&terms), Ok(Some(Minor::new(1_500))));
-        assert_eq!(commission(&terms, Some(amount("200")), None), Ok(None));
-    }
-
-    #[test]
     fn what_no_event_can_hold_is_refused() {
         let mut terms = fixtures::terms();
         terms.commission_source = CommissionSource::Payout;
         terms.payout_means = PayoutMeans::Percentage;
-        let (sale, payout) = (Some(amount("1000000000000")), Some(amount("1000")));
-        assert_eq!(stand_alone(&terms, sale, payout), Err(MoneyOverflow));
+        let sale = Sale {
+            payout: Some(amount("1000")),
+            ..fixtures::sale("1000000000000")
+        };
+        assert_eq!(stand_alone(&terms, sale), Err(MoneyOverflow));
     }
 
     #[test]

@@ -24,9 +24,9 @@ pub struct UserClaim {
 
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 
-/// Whether `claim` is the user's 5th or later within the rule's hours. `others` are the user's
-/// other claims that are no duplicates.
-pub fn exceeded(claim: &UserClaim, others: &[UserClaim], rules: &FraudRules) -> bool {
+/// How many claims of the user there are within the rule's hours up to `claim`, where that is the
+/// rule's 5th or a later one. `others` are the user's other claims that are no duplicates.
+pub fn exceeded(claim: &UserClaim, others: &[UserClaim], rules: &FraudRules) -> Option<i32> {
     let place = |claim: &UserClaim| (claim.clicked_at, claim.click_id, claim.name);
     let since = claim
         .clicked_at
@@ -46,7 +46,7 @@ pub fn exceeded(claim: &UserClaim, others: &[UserClaim], rules: &FraudRules) -> 
             count += 1;
         }
     }
-    count >= rules.velocity_claims
+    (count >= rules.velocity_claims).then_some(count)
 }
 
 #[cfg(test)]
@@ -72,7 +72,7 @@ mod tests {
                     .filter(|other| *other != one)
                     .cloned()
                     .collect();
-                exceeded(one, &others, &rules)
+                exceeded(one, &others, &rules).is_some()
             })
             .collect()
     }

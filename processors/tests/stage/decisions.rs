@@ -134,7 +134,7 @@ proptest! {
         prop_assert_eq!(matched.terms.offer_version, version);
         prop_assert_eq!(matched.terms.campaign_version, version);
         prop_assert_eq!(matched.terms.tenant_version, version);
-        prop_assert_eq!(matched.terms.commission, percentage(commission));
+        prop_assert_eq!(matched.terms.commission, Rate::Percentage(percentage(commission)));
         prop_assert_eq!(matched.terms.user_share, percentage(share));
         let (rules, review_score) = if received < 0 { (1, 3) } else { (2, 4) };
         prop_assert_eq!(matched.rules.version, rules);

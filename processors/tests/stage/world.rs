@@ -1,7 +1,7 @@
 //! A small world: two tenants, an offer of two versions, one network that fires at the sale and
 //! one that doesn't.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use processors::rules::{attribution::LookedUp, decide::decide};
 use schemas::{
@@ -70,7 +70,8 @@ fn offer(network: i32, commissions: [&str; 2]) -> Offer {
         tracking_url: "https://network.example/click".to_owned(),
         currency: Currency::INR,
         commission_source: CommissionSource::Percentage,
-        commission: percentage(commission),
+        commission: Rate::Percentage(percentage(commission)),
+        goal_rates: BTreeMap::new(),
         commission_max: None,
         usual_sale_max: Some(amount("5000")),
         cool_off_days: 30,
@@ -79,6 +80,7 @@ fn offer(network: i32, commissions: [&str; 2]) -> Offer {
     };
     Offer {
         network_id: NetworkId::new(network),
+        category: Some("footwear".to_owned()),
         terms: versions(terms(commissions[0]), terms(commissions[1])),
     }
 }
@@ -98,6 +100,7 @@ fn network(default_currency: Currency, fires_at_sale: bool) -> Network {
 /// on.
 pub fn reference() -> ReferenceData {
     let settings = |share| TenantSettings {
+        level: PartnerLevel::Standard,
         default_share: percentage(share),
         platform_fee: Percentage::ZERO,
         platform_fee_flat: Amount::ZERO,
@@ -151,6 +154,7 @@ pub fn reference() -> ReferenceData {
         platform_rules: Some(versions(rules(3), rules(4))),
         tenant_rules: HashMap::new(),
         shared_contacts: HashMap::from([((tenant(1), user(9)), shared)]),
+        ..ReferenceData::default()
     }
 }
 

@@ -131,6 +131,9 @@ pub enum StatusReason {
     OrderOwnedByClosed,
     /// A later record concerns this claim, which is closed: flagged only.
     ClosedFlagged,
+    /// A report came after the tenant's books were locked for the conversion's time, and waits for
+    /// an operator: review where the claim has no other, else flagged only.
+    BooksLocked,
     /// The network sent a status that we don't know: flagged.
     UnknownStatus,
     /// Conversion time is our own receipt: flagged only.
@@ -158,6 +161,7 @@ impl StatusReason {
             Self::AmountMissing => "amount_missing",
             Self::OrderOwnedByClosed => "order_owned_by_closed",
             Self::ClosedFlagged => "closed_flagged",
+            Self::BooksLocked => "books_locked",
             Self::UnknownStatus => "unknown_status",
             Self::TimeOfReceipt => "time_of_receipt",
         }

@@ -21,8 +21,9 @@ pub use conversion::{
     Reported,
 };
 pub use decision::{
-    ClickFacts, CommissionSource, Decision, DuplicatePolicy, FraudRules, Ignored, Matched, Outcome,
-    PayoutMeans, Poisoned, SelfPurchase, Signal, SignalCode, Split, Terms, Unmatched,
+    ClickFacts, CommissionRule, CommissionRules, CommissionSource, Decision, DuplicatePolicy,
+    FraudRules, GoalRate, Ignored, Matched, Outcome, PayoutMeans, Poisoned, Rate, RateOrigin,
+    Replacement, RuleApplication, SelfPurchase, Signal, SignalCode, Split, Terms, Unmatched,
     UnmatchedReason,
 };
 pub use ledger::{Account, ClaimStatus, LedgerChanged, Posting, StatusReason};

@@ -3,20 +3,27 @@
 //! Rows are inserted as one JSON document a statement, which PostgreSQL spreads over the table's
 //! columns by name: one round trip, one plan, whatever the number of rows.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use processors::rules::{
+    findings::Finding,
     history::Report,
     lifecycle::ClaimState,
     postings::{self, Booking},
+    rating::Rating,
     split::Parts,
 };
 use rust_decimal::Decimal;
 use schemas::{
     Amount, ClickId, Currency, EventId, Minor, MoneyOverflow, Timestamp, UserId,
-    events::{Decision, LedgerChanged, NetworkStatus, Outcome, Unmatched},
+    events::{
+        CommissionSource, Decision, LedgerChanged, NetworkStatus, Outcome, Rate, RateOrigin,
+        Unmatched,
+    },
 };
-use serde::Serialize;
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use super::{
@@ -246,11 +253,13 @@ pub(super) struct LedgerRow {
     payable_at: DateTime<Utc>,
     status: String,
     reasons: Vec<String>,
+    evidence: Json<BTreeMap<String, String>>,
     order_owner: Option<i64>,
     network_status: Option<String>,
     order_value: Option<Decimal>,
     currency: String,
     user_pct: Decimal,
+    rating: Json<RatingRow>,
     expected_commission: Decimal,
     expected_subsidy: Decimal,
     expected_fee: Decimal,
@@ -294,15 +303,16 @@ impl LedgerRow {
             payable_at: state.payable_at.to_datetime(),
             status: state.status.name().to_owned(),
             reasons: state
-                .reasons
-                .iter()
+                .reasons()
                 .map(|reason| reason.name().to_owned())
                 .collect(),
+            evidence: Json(evidence(&state.findings)),
             order_owner: state.order_owner.map(EventId::get),
             network_status: state.network_status.as_ref().map(symbol),
             order_value: state.sale_amount.map(Amount::to_decimal),
             currency: state.currency.to_string(),
             user_pct: Decimal::new(i64::from(state.user_share.hundredths()), 2).normalize(),
+            rating: Json(RatingRow::new(&state.rating, state.currency)),
             expected_commission: money(commission),
             expected_subsidy: money(subsidy),
             expected_fee: money(fee),
@@ -314,6 +324,47 @@ impl LedgerRow {
             posted_user: money(state.target.user),
             posted_creator: money(state.target.creator),
             paid_amount: money(state.paid),
+        }
+    }
+}
+
+/// What each reason rests on, where there is more to say than the reason.
+fn evidence(findings: &[Finding]) -> BTreeMap<String, String> {
+    findings
+        .iter()
+        .filter(|finding| !finding.evidence.is_empty())
+        .map(|finding| {
+            (
+                finding.reason.name().to_owned(),
+                finding.evidence.to_string(),
+            )
+        })
+        .collect()
+}
+
+/// What a commission came to, and why, as people read it: sums in units of the row's currency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct RatingRow {
+    source: CommissionSource,
+    rate: Rate,
+    rate_origin: RateOrigin,
+    rated: Option<Decimal>,
+    reported: Option<Decimal>,
+    rules: Vec<String>,
+    rules_version: Option<i32>,
+}
+
+impl RatingRow {
+    fn new(rating: &Rating, currency: Currency) -> Self {
+        let money = |sum: Option<Minor>| sum.map(|sum| decimal(sum, currency));
+        Self {
+            source: rating.source,
+            rate: rating.rate,
+            rate_origin: rating.rate_origin,
+            rated: money(rating.rated),
+            reported: money(rating.reported),
+            rules: rating.rules.clone(),
+            rules_version: rating.rules_version,
         }
     }
 }
@@ -390,7 +441,7 @@ pub(super) fn ledger_changed(
         converted_at: state.converted_at,
         payable_at: state.payable_at,
         status: state.status,
-        reasons: state.reasons.clone(),
+        reasons: state.reasons().collect(),
         sale_amount: state.sale_amount,
         currency: state.currency,
         expected: state.expected.to_split(state.currency)?,

@@ -239,7 +239,7 @@ proptest! {
         let after = fold_everything(&longer);
         let unflagged = |state: &ClaimState| {
             let mut state = state.clone();
-            state.reasons.retain(|reason| *reason != StatusReason::ClosedFlagged);
+            state.findings.retain(|finding| finding.reason != StatusReason::ClosedFlagged);
             state
         };
         for (key, state) in &before.claims {
@@ -265,7 +265,7 @@ proptest! {
                 }
             }
             let owed = matches!(claim.status, ClaimStatus::Confirmed | ClaimStatus::Paid);
-            let corrected = claim.reasons.contains(&StatusReason::Corrected);
+            let corrected = claim.reasons().any(|reason| reason == StatusReason::Corrected);
             prop_assert!(owed || corrected || claim.target == Parts::default());
         }
         let books = ledger.canonical().books;
