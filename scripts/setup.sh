@@ -245,8 +245,10 @@ set_up_by_maven() {
     work=$(mktemp -d "$cache/fetch.XXXXXX")
     # From a copy, because Maven writes beside the project file.
     cp "$project" "$work/pom.xml"
-    # A wrong checksum is an error; by default it is a warning.
-    JAVA_HOME=$(dirname "$(dirname "$(readlink -f "$(find_java)")")") \
+    # A wrong checksum is an error; by default it is a warning. (Maven prints a terminal's codes into
+    # any file if its library for them is let.)
+    MAVEN_OPTS="${MAVEN_OPTS:-} -Djansi.noreset=true" \
+        JAVA_HOME=$(dirname "$(dirname "$(readlink -f "$(find_java)")")") \
         mvn --quiet --batch-mode -Dstyle.color=never --strict-checksums --file "$work/pom.xml" \
         "dependency:$goal" "-DoutputDirectory=$work/fetched" >&2 ||
         fail "Maven could not fetch $what"

@@ -67,11 +67,11 @@ fn every_file_belongs_to_a_crate() {
     expect_none("no `mod` declaration leads to these files", &dead);
 }
 
-/// Whether the compiler starts at this source file: a library, a program, a test, a benchmark or a
-/// build script.
+/// Whether the compiler starts at this source file: a library, a program, a test, a benchmark, an
+/// example or a build script.
 fn begins_crate(path: &str) -> bool {
     let inside = match path.split_once('/') {
-        Some(("src" | "tests" | "benches", _)) | None => path,
+        Some(("src" | "tests" | "benches" | "examples", _)) | None => path,
         Some((_, inside)) => inside,
     };
     let parts: Vec<_> = inside.split('/').collect();
@@ -81,7 +81,7 @@ fn begins_crate(path: &str) -> bool {
             | ["build.rs"]
             | ["tests" | "benches", _, "main.rs"]
             | ["src", "bin", _]
-            | ["tests" | "benches", _]
+            | ["tests" | "benches" | "examples", _]
     )
 }
 
