@@ -6,6 +6,7 @@
 //!
 //! | adapter | for | durable |
 //! |---|---|---|
+//! | [`KafkaLog`](kafka::KafkaLog) | real deployments | on as many brokers as the topic asks for before it acknowledges |
 //! | [`EmbeddedLog`] | one machine | synced to disk before it acknowledges |
 //! | [`InMemoryLog`] | simulation and tests | as long as the process |
 //!
@@ -24,9 +25,11 @@ mod error;
 mod fault;
 mod gate;
 mod group;
+pub mod kafka;
 mod log;
 mod memory;
 mod record;
+pub mod registry;
 mod retention;
 
 pub use admission::Limits;

@@ -1,0 +1,113 @@
+//! Looks after the cluster from a thread of its own, so that its health is known without trying.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    types::RDKafkaRespErr,
+};
+use schemas::Topic;
+
+use super::{
+    condition::{Condition, Observer},
+    fault::Fault,
+    settings::KafkaSettings,
+};
+
+/// How long a good state is believed.
+const CONTENT_FOR: Duration = Duration::from_secs(3);
+/// How soon a bad one is looked at again.
+const TROUBLED_FOR: Duration = Duration::from_millis(500);
+/// How long brokers may take to say what they have.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
+/// Stops the monitor when dropped.
+pub(super) struct Monitor {
+    _running: mpsc::Sender<()>,
+}
+
+impl Monitor {
+    pub(super) fn start(
+        settings: KafkaSettings,
+        client: Arc<BaseConsumer<Observer>>,
+        condition: Arc<Condition>,
+    ) -> std::io::Result<Self> {
+        let (running, stopped) = mpsc::channel();
+        std::thread::Builder::new()
+            .name("kafka-monitor".to_owned())
+            .spawn(move || {
+                loop {
+                    let found = look(&settings, &client);
+                    let wait = if found.is_ok() { CONTENT_FOR } else { TROUBLED_FOR };
+                    condition.probed(found);
+                    match stopped.recv_timeout(wait) {
+                        Err(RecvTimeoutError::Timeout) => {}
+                        Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                    }
+                }
+            })?;
+        Ok(Self { _running: running })
+    }
+}
+
+/// Whether every topic is there, as it has to be, and led by a broker.
+fn look(settings: &KafkaSettings, client: &BaseConsumer<Observer>) -> Result<(), Fault> {
+    for topic in Topic::ALL {
+        let name = settings.topic_name(topic);
+        let metadata = client.fetch_metadata(Some(&name), ANSWER_WITHIN);
+        // What the client reports on its own comes through its queue: the reason why it can't
+        // connect, for one.
+        while client.poll(Duration::ZERO).is_some() {}
+        let metadata = metadata.map_err(|error| Fault::of(&error))?;
+        let found = metadata
+            .topics()
+            .iter()
+            .find(|found| found.name() == name)
+            .ok_or_else(|| Fault::TopicMissing { name: name.clone() })?;
+        if let Some(error) = found.error() {
+            return Err(of_topic(error, name));
+        }
+        let partitions = found.partitions();
+        if i32::try_from(partitions.len()) != Ok(topic.partitions()) {
+            return Err(Fault::PartitionCount {
+                name,
+                found: partitions.len(),
+                expected: topic.partitions(),
+            });
+        }
+        if let Some(partition) = partitions.iter().find(|found| found.leader() < 0) {
+            return Err(Fault::Other {
+                reason: format!("{name}/{} has no leader at present", partition.id()),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn of_topic(error: RDKafkaRespErr, name: String) -> Fault {
+    let code = RDKafkaErrorCode::from(error);
+    match Fault::of_code(code, format!("{name}: {code}")) {
+        Fault::TopicMissing { .. } => Fault::TopicMissing { name },
+        fault => fault,
+    }
+}
+
+/// What a question about a topic that failed says about the cluster.
+pub(super) fn of_question(error: &KafkaError, name: &str, condition: &Condition) -> Fault {
+    match Fault::of(error) {
+        Fault::TopicMissing { .. } => Fault::TopicMissing {
+            name: name.to_owned(),
+        },
+        Fault::Unreachable { reason, .. } | Fault::TimedOut { reason } => {
+            condition.unanswered(&reason)
+        }
+        fault => fault,
+    }
+}
