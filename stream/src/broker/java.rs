@@ -11,8 +11,8 @@ use super::BrokerError;
 /// The oldest that Apache Kafka 4's broker runs on.
 const MAJOR_MIN: u32 = 17;
 
-/// For a server that a test starts: up soon, small, on IPv4's loopback, and without files of its own
-/// outside its directory.
+/// For a server that a test starts: up soon, small, on IPv4's loopback, and without files outside
+/// its directory.
 const FLAGS: [&str; 6] = [
     // The quick compiler only: the other one pays off after minutes.
     "-XX:TieredStopAtLevel=1",
