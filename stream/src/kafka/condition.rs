@@ -253,7 +253,12 @@ mod tests {
     async fn waiting_ends_with_a_trouble_that_stays() {
         let condition = Condition::new("kafka:9092");
         let wait = Duration::from_secs(10);
-        assert!(condition.ready(wait).await.is_err_and(|error| error.temporary()));
+        assert!(
+            condition
+                .ready(wait)
+                .await
+                .is_err_and(|error| error.temporary())
+        );
         condition.probed(Err(refused()));
         let error = condition.ready(Duration::MAX).await.unwrap_err();
         assert_eq!(error.kafka_fault(), Some(&refused()));

@@ -76,7 +76,10 @@ impl KafkaConsumer {
             Arc::clone(&wake),
         )
         .map_err(fault)?;
-        let names: Vec<String> = topics.iter().map(|topic| settings.topic_name(*topic)).collect();
+        let names: Vec<String> = topics
+            .iter()
+            .map(|topic| settings.topic_name(*topic))
+            .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         member.subscribe(&names).map_err(fault)?;
         let clients = Arc::new(Clients { member, fetcher });

@@ -22,9 +22,9 @@ use rdkafka::{
 use tokio::sync::Notify;
 
 use super::{
+    asking::{of_question, patiently},
     condition::{Condition, Observer},
     fault::Fault,
-    monitor::of_question,
     settings::{KafkaSettings, fetching_client},
 };
 use crate::{
@@ -85,14 +85,15 @@ impl Fetcher {
     /// Where each partition starts: at the committed offset, else at the earliest. Blocks.
     pub(super) fn starts(&self, partitions: &[Partition]) -> Result<Vec<Start>, LogError> {
         const DOING: &str = "asking where a group stands";
-        let mut asked = TopicPartitionList::new();
-        for (topic, partition) in partitions {
-            asked.add_partition(&self.settings.topic_name(*topic), *partition);
-        }
-        let committed = self
-            .client
-            .committed_offsets(asked, self.settings.request_timeout)
-            .map_err(|error| of_question(&error, "", &self.condition).during(DOING))?;
+        let within = self.settings.request_timeout;
+        let committed = patiently(within, || {
+            let mut asked = TopicPartitionList::new();
+            for (topic, partition) in partitions {
+                asked.add_partition(&self.settings.topic_name(*topic), *partition);
+            }
+            self.client.committed_offsets(asked, within)
+        })
+        .map_err(|error| of_question(&error, "", &self.condition).during(DOING))?;
         let mut starts = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let name = self.settings.topic_name(partition.0);
@@ -125,12 +126,13 @@ impl Fetcher {
     /// Blocks.
     pub(super) fn watermarks(&self, (topic, partition): Partition) -> Result<Watermarks, LogError> {
         let name = self.settings.topic_name(topic);
-        let (low, high) = self
-            .client
-            .fetch_watermarks(&name, partition, self.settings.request_timeout)
-            .map_err(|error| {
-                of_question(&error, &name, &self.condition).during("asking for watermarks")
-            })?;
+        let within = self.settings.request_timeout;
+        let (low, high) = patiently(within, || {
+            self.client.fetch_watermarks(&name, partition, within)
+        })
+        .map_err(|error| {
+            of_question(&error, &name, &self.condition).during("asking for watermarks")
+        })?;
         Ok(Watermarks { low, high })
     }
 

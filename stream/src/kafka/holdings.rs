@@ -426,8 +426,7 @@ impl Holding {
                 Some(Err(error)) => {
                     return Err(match error.rdkafka_error_code() {
                         Some(
-                            RDKafkaErrorCode::AutoOffsetReset
-                            | RDKafkaErrorCode::OffsetOutOfRange,
+                            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
                         ) => Trouble::OutOfRange,
                         _ => Trouble::Fault(Fault::of(&error)),
                     });

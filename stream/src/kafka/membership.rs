@@ -80,7 +80,10 @@ impl Member {
             .filter_map(|element| {
                 let topic = self.settings.topic_named(element.topic());
                 if topic.is_none() {
-                    warn!(topic = element.topic(), "not ours: it was not subscribed to");
+                    warn!(
+                        topic = element.topic(),
+                        "not ours: it was not subscribed to"
+                    );
                 }
                 Some((topic?, element.partition()))
             })
@@ -170,7 +173,10 @@ impl Membership {
                 self.heard(&error);
             }
             self.clients.fetcher.serve();
-            while let Some(wanted) = pending.take().or_else(|| self.clients.member.context().wanted()) {
+            while let Some(wanted) = pending
+                .take()
+                .or_else(|| self.clients.member.context().wanted())
+            {
                 pending = self.serve(wanted);
                 if pending.is_some() {
                     break;
@@ -198,7 +204,8 @@ impl Membership {
             }
             Rebalance::Revoke(partitions) => {
                 let lost = self.clients.member.assignment_lost();
-                self.holdings.revoke(&self.clients.fetcher, &partitions, lost);
+                self.holdings
+                    .revoke(&self.clients.fetcher, &partitions, lost);
                 self.serve(Rebalance::Releasing(partitions))
             }
             Rebalance::Releasing(partitions) => {
@@ -243,10 +250,17 @@ impl Membership {
     /// Gives up everything at once.
     fn leave(self, pending: Option<Rebalance>) {
         self.holdings.clear(&self.clients.fetcher);
-        self.clients.member.context().leaving.store(true, Ordering::SeqCst);
+        self.clients
+            .member
+            .context()
+            .leaving
+            .store(true, Ordering::SeqCst);
         let unanswered = pending.or_else(|| self.clients.member.context().wanted());
         if let Some(unanswered) = unanswered {
-            answer(&self.clients.member, matches!(unanswered, Rebalance::Assign(_)));
+            answer(
+                &self.clients.member,
+                matches!(unanswered, Rebalance::Assign(_)),
+            );
         }
         self.slot
             .lock()

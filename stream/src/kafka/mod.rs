@@ -13,6 +13,7 @@
 //! [`Log::health`], not an error to start with: the clients go on trying, and what is in the log
 //! stays there. Meanwhile appends are refused at once.
 
+mod asking;
 mod condition;
 mod consumer;
 mod fault;
@@ -36,19 +37,20 @@ use async_trait::async_trait;
 use rdkafka::{Offset, TopicPartitionList, error::KafkaError};
 use schemas::{Position, Timestamp, Topic};
 
-pub use self::{
-    fault::Fault,
-    settings::{AppendTimes, KafkaSettings, Sasl, SaslMechanism, Security, Tls},
-};
 use self::{
+    asking::of_question,
     condition::{Condition, Observer},
     consumer::{KafkaConsumer, blocking},
     holdings::Holdings,
-    monitor::{Monitor, of_question},
+    monitor::Monitor,
     producer::{Appended, Appender},
     queries::Queries,
     reader::Readers,
     topics::Admin,
+};
+pub use self::{
+    fault::Fault,
+    settings::{AppendTimes, KafkaSettings, Sasl, SaslMechanism, Security, Tls},
 };
 use crate::{
     error::{AppendError, LogError, Refusal},
@@ -228,8 +230,7 @@ impl Log for KafkaLog {
             return Ok(low);
         }
         let name = self.settings.topic_name(topic);
-        let fault =
-            |error: KafkaError| of_question(&error, &name, &self.condition).during(DOING);
+        let fault = |error: KafkaError| of_question(&error, &name, &self.condition).during(DOING);
         let mut before = TopicPartitionList::new();
         before
             .add_partition_offset(&name, partition, Offset::Offset(low))

@@ -10,7 +10,7 @@ use std::{
 
 use rdkafka::{
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::RDKafkaErrorCode,
     types::RDKafkaRespErr,
 };
 use schemas::Topic;
@@ -45,7 +45,11 @@ impl Monitor {
             .spawn(move || {
                 loop {
                     let found = look(&settings, &client);
-                    let wait = if found.is_ok() { CONTENT_FOR } else { TROUBLED_FOR };
+                    let wait = if found.is_ok() {
+                        CONTENT_FOR
+                    } else {
+                        TROUBLED_FOR
+                    };
                     condition.probed(found);
                     match stopped.recv_timeout(wait) {
                         Err(RecvTimeoutError::Timeout) => {}
@@ -95,19 +99,6 @@ fn of_topic(error: RDKafkaRespErr, name: String) -> Fault {
     let code = RDKafkaErrorCode::from(error);
     match Fault::of_code(code, format!("{name}: {code}")) {
         Fault::TopicMissing { .. } => Fault::TopicMissing { name },
-        fault => fault,
-    }
-}
-
-/// What a question about a topic that failed says about the cluster.
-pub(super) fn of_question(error: &KafkaError, name: &str, condition: &Condition) -> Fault {
-    match Fault::of(error) {
-        Fault::TopicMissing { .. } => Fault::TopicMissing {
-            name: name.to_owned(),
-        },
-        Fault::Unreachable { reason, .. } | Fault::TimedOut { reason } => {
-            condition.unanswered(&reason)
-        }
         fault => fault,
     }
 }

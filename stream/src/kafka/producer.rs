@@ -102,7 +102,10 @@ impl Appender {
         let (done, outcome) = oneshot::channel();
         let pending = Arc::new(Pending {
             topic,
-            partitions: records.iter().map(|record| record.partition_in(topic)).collect(),
+            partitions: records
+                .iter()
+                .map(|record| record.partition_in(topic))
+                .collect(),
             outcomes: Mutex::new((0..records.len()).map(|_| Outcome::Unknown).collect()),
             left: AtomicUsize::new(records.len()),
             done: Mutex::new(Some((done, permit))),
@@ -285,9 +288,8 @@ impl Delivery {
 impl Pending {
     /// All outcomes as one: certain refusals only if nothing at all was written.
     fn conclude(&self) -> Appended {
-        let outcomes = std::mem::take(
-            &mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let outcomes =
+            std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
         let mut positions = Vec::with_capacity(outcomes.len());
         let (mut too_large, mut refused, mut uncertain) = (false, None, None);
         for (outcome, partition) in outcomes.into_iter().zip(&self.partitions) {

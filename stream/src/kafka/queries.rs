@@ -15,9 +15,9 @@ use rdkafka::{
 use schemas::Timestamp;
 
 use super::{
+    asking::{of_question, patiently},
     condition::{Condition, Observer},
     fault::Fault,
-    monitor::of_question,
     settings::{KafkaSettings, fetching_client, query_client},
 };
 use crate::{
@@ -63,10 +63,11 @@ impl Queries {
     /// What the partition holds; only what is stable counts (below the last stable offset). Blocks.
     pub(super) fn watermarks(&self, (topic, partition): Partition) -> Result<Watermarks, LogError> {
         let name = self.settings.topic_name(topic);
-        let (low, high) = self
-            .client
-            .fetch_watermarks(&name, partition, self.settings.request_timeout)
-            .map_err(|error| self.fault(&error, &name).during("asking for watermarks"))?;
+        let within = self.settings.request_timeout;
+        let (low, high) = patiently(within, || {
+            self.client.fetch_watermarks(&name, partition, within)
+        })
+        .map_err(|error| self.fault(&error, &name).during("asking for watermarks"))?;
         Ok(Watermarks { low, high })
     }
 
@@ -78,20 +79,15 @@ impl Queries {
     ) -> Result<Option<i64>, LogError> {
         const DOING: &str = "asking for an offset by time";
         let name = self.settings.topic_name(topic);
-        let mut times = TopicPartitionList::new();
         // Kafka takes negative times for questions of another kind.
         let at = Offset::Offset(at.millis().max(0));
-        let found = times
-            .add_partition_offset(&name, partition, at)
-            .and_then(|()| {
-                self.client
-                    .offsets_for_times(times, self.settings.request_timeout)
-            })
-            .map_err(|error| self.fault(&error, &name).during(DOING))?;
-        match single(&found) {
-            Ok(offset) => Ok(offset),
-            Err(error) => Err(self.fault(&error, &name).during(DOING)),
-        }
+        let within = self.settings.request_timeout;
+        patiently(within, || {
+            let mut times = TopicPartitionList::new();
+            times.add_partition_offset(&name, partition, at)?;
+            single(&self.client.offsets_for_times(times, within)?)
+        })
+        .map_err(|error| self.fault(&error, &name).during(DOING))
     }
 
     /// Blocks.
@@ -105,12 +101,13 @@ impl Queries {
         let client = self
             .client_of(group)
             .map_err(|error| Fault::of(&error).during(DOING))?;
-        let mut asked = TopicPartitionList::new();
-        asked.add_partition(&name, partition);
-        let found = client
-            .committed_offsets(asked, self.settings.request_timeout)
-            .map_err(|error| self.fault(&error, &name).during(DOING))?;
-        single(&found).map_err(|error| self.fault(&error, &name).during(DOING))
+        let within = self.settings.request_timeout;
+        patiently(within, || {
+            let mut asked = TopicPartitionList::new();
+            asked.add_partition(&name, partition);
+            single(&client.committed_offsets(asked, within)?)
+        })
+        .map_err(|error| self.fault(&error, &name).during(DOING))
     }
 
     fn client_of(&self, group: &str) -> Result<Arc<BaseConsumer<Observer>>, KafkaError> {

@@ -14,9 +14,9 @@ use rdkafka::{
 };
 
 use super::{
+    asking::of_question,
     condition::{Condition, Observer},
     fault::Fault,
-    monitor::of_question,
     received,
     settings::{KafkaSettings, fetching_client},
 };

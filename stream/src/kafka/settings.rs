@@ -145,9 +145,7 @@ impl FromStr for SaslMechanism {
         [Self::Plain, Self::ScramSha256, Self::ScramSha512]
             .into_iter()
             .find(|mechanism| mechanism.name().eq_ignore_ascii_case(text))
-            .ok_or_else(|| {
-                format!("{text:?} is none of plain, scram-sha-256 and scram-sha-512")
-            })
+            .ok_or_else(|| format!("{text:?} is none of plain, scram-sha-256 and scram-sha-512"))
     }
 }
 
@@ -282,7 +280,10 @@ pub(super) fn member_client(settings: &KafkaSettings, group: &str) -> ClientConf
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", session_ms.to_string())
         // A member learns of a rebalance from the answer to a heartbeat.
-        .set("heartbeat.interval.ms", (session_ms / 10).clamp(100, 1000).to_string())
+        .set(
+            "heartbeat.interval.ms",
+            (session_ms / 10).clamp(100, 1000).to_string(),
+        )
         // While one member drains a revoked partition, another rebalance waits for it; for so
         // long at most, and then it loses everything.
         .set("max.poll.interval.ms", (session_ms.max(60_000)).to_string())

@@ -18,10 +18,10 @@ use rdkafka::{
 use schemas::Topic;
 
 use super::{
+    asking::of_question,
     condition::{Condition, Observer},
     consumer::blocking,
     fault::Fault,
-    monitor::of_question,
     settings::{KafkaSettings, query_client},
 };
 use crate::error::LogError;
@@ -113,7 +113,10 @@ impl fmt::Display for TopicDifference {
             expected,
             found,
         } = self;
-        write!(f, "topic {topic}: {property} is {found} instead of {expected}")
+        write!(
+            f,
+            "topic {topic}: {property} is {found} instead of {expected}"
+        )
     }
 }
 
@@ -186,10 +189,7 @@ pub(super) fn options() -> AdminOptions {
         .operation_timeout(Some(MADE_WITHIN))
 }
 
-pub(super) fn connect(
-    settings: &KafkaSettings,
-    observer: Observer,
-) -> Result<Admin, KafkaError> {
+pub(super) fn connect(settings: &KafkaSettings, observer: Observer) -> Result<Admin, KafkaError> {
     AdminClient::from_config_and_context(&query_client(settings), observer)
 }
 
@@ -208,7 +208,10 @@ fn expected(
         ("cleanup.policy", "delete".to_owned()),
         ("retention.ms", retention.as_millis().to_string()),
         ("retention.bytes", "-1".to_owned()),
-        ("min.insync.replicas", wanted.min_insync_replicas.to_string()),
+        (
+            "min.insync.replicas",
+            wanted.min_insync_replicas.to_string(),
+        ),
         // A replica that lags must not become the leader: what it lacks was acknowledged.
         ("unclean.leader.election.enable", "false".to_owned()),
         ("max.message.bytes", settings.batch_bytes_max().to_string()),

@@ -1,0 +1,58 @@
+//! Questions to brokers: asked again while leadership moves, and what it means when they fail.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+
+use super::{condition::Condition, fault::Fault};
+
+const ASKS_EVERY: Duration = Duration::from_millis(50);
+
+/// Asks until there is an answer, or a failure that doesn't pass, or `within` is over. Blocks.
+pub(super) fn patiently<T>(
+    within: Duration,
+    mut ask: impl FnMut() -> KafkaResult<T>,
+) -> KafkaResult<T> {
+    let deadline = Instant::now() + within;
+    loop {
+        match ask() {
+            Err(error) if passing(&error) && Instant::now() < deadline => sleep(ASKS_EVERY),
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether a partition or a group is just changing hands.
+fn passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::ReplicaNotAvailable
+                | RDKafkaErrorCode::FencedLeaderEpoch
+                | RDKafkaErrorCode::UnknownLeaderEpoch
+                | RDKafkaErrorCode::OffsetNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::WaitingForCoordinator
+        )
+    )
+}
+
+/// What a question about a topic that failed says about the cluster.
+pub(super) fn of_question(error: &KafkaError, name: &str, condition: &Condition) -> Fault {
+    match Fault::of(error) {
+        Fault::TopicMissing { .. } => Fault::TopicMissing {
+            name: name.to_owned(),
+        },
+        Fault::Unreachable { reason, .. } | Fault::TimedOut { reason } => {
+            condition.unanswered(&reason)
+        }
+        fault => fault,
+    }
+}
