@@ -5,17 +5,17 @@ use std::fmt;
 use reqwest::{Client, Method};
 use schema_registry_converter::{
     async_impl::schema_registry::{
-        SrSettings, get_all_versions, get_schema_by_id, is_compatible_schema, perform_sr_call,
-        post_schema,
+        SrSettings, get_all_versions, get_schema_by_id, get_schema_by_subject_and_version,
+        is_compatible_schema, perform_sr_call, post_schema,
     },
     schema_registry_common::{SchemaType, SrCall, SuppliedSchema},
 };
 use schemas::codec::{REGISTRY, SchemaVersion};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    error::{RegistryError, chain},
+    error::RegistryError,
     ids::SchemaIds,
     settings::{Access, RegistrySettings},
 };
@@ -45,18 +45,12 @@ pub struct SchemaRegistry {
     client: Client,
 }
 
-/// A schema as the registry has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Registered {
-    pub(super) id: u32,
-    /// The registry's version, which goes on counting where one was deleted.
-    pub(super) version: u32,
-}
-
 /// What the registry says to a new schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Registration {
     Done,
+    /// Somebody else has just done it.
+    DoneAlready,
     /// It can't read what was written with the version before.
     Incompatible {
         reason: String,
@@ -90,7 +84,7 @@ impl SchemaRegistry {
             let missing = || RegistryError::NotRegistered {
                 missing: self.named(schema),
             };
-            pairs.push((schema.id, found.ok_or_else(missing)?.id));
+            pairs.push((schema.id, found.ok_or_else(missing)?));
         }
         Ok(SchemaIds::new(&pairs)?)
     }
@@ -125,31 +119,37 @@ impl SchemaRegistry {
         format!("{}{}-value", self.access.topic_prefix, schema.topic)
     }
 
-    /// Where this very schema is among its subject's.
+    /// The id that this very schema has under its subject.
     pub(super) async fn look_up(
         &self,
         schema: &SchemaVersion,
-    ) -> Result<Option<Registered>, RegistryError> {
+    ) -> Result<Option<u32>, RegistryError> {
         let subject = self.subject(schema);
         let body = json!({"schema": schema.json, "schemaType": "AVRO"}).to_string();
         let found = perform_sr_call(&self.library, SrCall::PostForVersion(&subject, &body)).await;
         let Some(found) = unless_missing(found.map_err(|error| self.failed(&error)))? else {
             return Ok(None);
         };
-        match (found.id, found.version) {
-            (Some(id), Some(version)) => Ok(Some(Registered { id, version })),
-            (_, _) => Err(RegistryError::NotUnderstood {
+        match found.id {
+            Some(id) => Ok(Some(id)),
+            None => Err(RegistryError::NotUnderstood {
                 url: self.access.url.clone(),
-                reason: format!("a schema of {subject} without id or version"),
+                reason: format!("a schema of {subject} without an id"),
             }),
         }
     }
 
-    /// The versions of a subject, none where there is no such subject.
-    pub(super) async fn versions(&self, subject: &str) -> Result<Vec<u32>, RegistryError> {
+    /// The versions of a subject with their ids, none where there is no such subject.
+    pub(super) async fn versions(&self, subject: &str) -> Result<Vec<(u32, u32)>, RegistryError> {
         let versions = get_all_versions(&self.library, subject.to_owned()).await;
         let versions = unless_missing(versions.map_err(|error| self.failed(&error)))?;
-        Ok(versions.unwrap_or_default())
+        let mut found = Vec::new();
+        for version in versions.unwrap_or_default() {
+            let schema = get_schema_by_subject_and_version(&self.library, subject, Some(version));
+            let schema = schema.await.map_err(|error| self.failed(&error))?;
+            found.push((version, schema.id));
+        }
+        Ok(found)
     }
 
     pub(super) async fn register(
@@ -158,13 +158,16 @@ impl SchemaRegistry {
     ) -> Result<Registration, RegistryError> {
         let posted = post_schema(&self.library, self.subject(schema), supplied(schema.json)).await;
         let posted = posted.map_err(|error| self.failed(&error));
-        let conflict = posted.as_ref().is_err_and(RegistryError::conflict);
-        match posted {
-            Ok(_) => Ok(Registration::Done),
-            Err(RegistryError::Refused { reason, .. }) if conflict => {
-                Ok(Registration::Incompatible { reason })
-            }
-            Err(error) => Err(error),
+        let Err(error) = posted else {
+            return Ok(Registration::Done);
+        };
+        // Two at once get in each other's way, and both want the same.
+        if error.refusal().is_some() && self.look_up(schema).await?.is_some() {
+            return Ok(Registration::DoneAlready);
+        }
+        match error.conflict() {
+            Some(reason) => Ok(Registration::Incompatible { reason }),
+            None => Err(error),
         }
     }
 
@@ -191,9 +194,16 @@ impl SchemaRegistry {
     ) -> Result<(), RegistryError> {
         let path = format!("/config/{subject}");
         let body = json!({"compatibility": level}).to_string();
-        self.call::<serde_json::Value>(Method::PUT, &path, Some(body))
-            .await?;
-        Ok(())
+        let set = self.call::<Value>(Method::PUT, &path, Some(body)).await;
+        let Err(error) = set else {
+            return Ok(());
+        };
+        // As above.
+        if error.refusal().is_some() && self.compatibility(subject).await?.as_deref() == Some(level)
+        {
+            return Ok(());
+        }
+        Err(error)
     }
 
     /// A call that the client library doesn't have.
@@ -211,10 +221,7 @@ impl SchemaRegistry {
         if let Some(body) = body {
             request = request.header("content-type", CONTENT_TYPE).body(body);
         }
-        let unreachable = |error: reqwest::Error| RegistryError::Unreachable {
-            url: url.clone(),
-            reason: chain(&error),
-        };
+        let unreachable = |error: reqwest::Error| RegistryError::of_network(url.clone(), &error);
         let answer = self.access.authorized(request).send().await;
         let answer = answer.map_err(unreachable)?;
         let status = answer.status();

@@ -1,6 +1,6 @@
 //! What can go wrong with a registry.
 
-use std::{error::Error, net::SocketAddr};
+use std::{error::Error, io, net::SocketAddr};
 
 use schema_registry_converter::{error::SRCError, schema_registry_common::RawError};
 
@@ -25,6 +25,14 @@ pub enum RegistryError {
         /// Where.
         url: String,
         /// What the network says.
+        reason: String,
+    },
+    /// Whoever answers there isn't who it should be.
+    #[error("the schema registry at {url} is not to be trusted: {reason}")]
+    NotTrusted {
+        /// Where.
+        url: String,
+        /// What is wrong with its certificate.
         reason: String,
     },
     /// It answers that it won't, or can't.
@@ -73,6 +81,7 @@ impl RegistryError {
             Self::Unreachable { .. } => true,
             Self::Refused { temporary, .. } => *temporary,
             Self::Setting { .. }
+            | Self::NotTrusted { .. }
             | Self::NotUnderstood { .. }
             | Self::NotRegistered { .. }
             | Self::Ambiguous(_)
@@ -80,24 +89,36 @@ impl RegistryError {
         }
     }
 
+    /// What the network says of a call to `url`.
+    pub(super) fn of_network(url: String, error: &(dyn Error + 'static)) -> Self {
+        let reason = chain(error);
+        if blames_certificate(error) {
+            Self::NotTrusted { url, reason }
+        } else {
+            Self::Unreachable { url, reason }
+        }
+    }
+
     /// Whether it says that it doesn't have what was asked for. A bare 404 says less: that may be
     /// a wrong path.
     pub(super) fn missing(&self) -> bool {
-        self.refusal_code()
-            .is_some_and(|code| (40_400..40_500).contains(&code))
+        self.refusal()
+            .is_some_and(|(code, _)| (40_400..40_500).contains(&code))
     }
 
-    /// Whether it says that a schema can't follow the one before.
-    pub(super) fn conflict(&self) -> bool {
-        self.refusal_code()
-            .is_some_and(|code| code == 409 || (40_900..41_000).contains(&code))
+    /// Its words where it says that a schema can't follow the one before.
+    pub(super) fn conflict(&self) -> Option<String> {
+        let (code, reason) = self.refusal()?;
+        (code == 409 || (40_900..41_000).contains(&code)).then(|| reason.to_owned())
     }
 
-    fn refusal_code(&self) -> Option<u32> {
+    /// Its code and its words, if it answers and refuses.
+    pub(super) fn refusal(&self) -> Option<(u32, &str)> {
         match self {
-            Self::Refused { code, .. } => Some(*code),
+            Self::Refused { code, reason, .. } => Some((*code, reason)),
             Self::Setting { .. }
             | Self::Unreachable { .. }
+            | Self::NotTrusted { .. }
             | Self::NotUnderstood { .. }
             | Self::NotRegistered { .. }
             | Self::Ambiguous(_)
@@ -143,8 +164,7 @@ impl RegistryError {
                         temporary: error.retriable || later(code),
                     }
                 } else if error.retriable {
-                    let reason = chain(source);
-                    Self::Unreachable { url, reason }
+                    Self::of_network(url, source)
                 } else {
                     let reason = chain(source);
                     Self::NotUnderstood { url, reason }
@@ -162,6 +182,18 @@ impl RegistryError {
 fn later(code: u32) -> bool {
     let status = if code < 1_000 { code } else { code / 100 };
     matches!(status, 429 | 500..)
+}
+
+fn blames_certificate(error: &(dyn Error + 'static)) -> bool {
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
+    }
+    // What an I/O error carries is not its source.
+    let carried = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    carried.is_some_and(|carried| blames_certificate(carried))
+        || error.source().is_some_and(blames_certificate)
 }
 
 /// An error with its causes, in one sentence.

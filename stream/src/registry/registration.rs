@@ -126,6 +126,7 @@ impl SchemaRegistry {
             } else {
                 match self.register(schema).await? {
                     Registration::Done => report.registered.push(named.clone()),
+                    Registration::DoneAlready => report.unchanged.push(named.clone()),
                     Registration::Incompatible { reason } => {
                         // A later version must not take the place of this one.
                         subject.closed = true;
@@ -156,16 +157,16 @@ impl SchemaRegistry {
         for schema in REGISTRY {
             if self.subject(schema) == subject
                 && !unknown.is_empty()
-                && let Some(found) = self.look_up(schema).await?
+                && let Some(id) = self.look_up(schema).await?
             {
-                unknown.retain(|version| *version != found.version);
+                unknown.retain(|(_, found)| *found != id);
             }
         }
         let closed = !unknown.is_empty();
         if closed {
             report.differences.push(SchemaDifference::Unknown {
                 subject: subject.to_owned(),
-                versions: unknown,
+                versions: unknown.into_iter().map(|(version, _)| version).collect(),
             });
         }
         let compatibility = self.compatibility(subject).await?;

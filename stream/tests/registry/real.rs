@@ -99,6 +99,19 @@ async fn everything_is_registered_once_and_in_order() {
     }
 }
 
+/// What one of them says may be out of date already; what comes of both is right.
+#[tokio::test]
+async fn two_at_once_come_to_the_same() {
+    let (_, registry) = shared("twice.");
+    let (one, other) = tokio::join!(registry.register_all(), registry.register_all());
+    one.expect("answers");
+    other.expect("answers");
+    let after = registry.inspect().await.expect("answers");
+    assert!(after.as_expected(), "{after:?}");
+    assert_eq!(after.unchanged.len(), REGISTRY.len());
+    registry.ids().await.expect("all there");
+}
+
 #[tokio::test]
 async fn a_registry_of_our_own_gives_our_ids_and_another_tool_reads_our_records() {
     let server = RegistryServer::start().unwrap_or_else(|error| panic!("{error}"));
