@@ -3,10 +3,13 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 fn hissaback(arguments: &[&str]) -> Output {
@@ -37,7 +40,24 @@ fn help_teaches_every_command() {
     let output = hissaback(&["--help"]);
     assert!(output.status.success());
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
-    for command in ["up", "demo", "backfill", "reference", "audit"] {
+    for command in [
+        "up",
+        "demo",
+        "backfill",
+        "reference",
+        "audit",
+        "migrate",
+        "secrets",
+        "healthcheck",
+        "ingest",
+        "process",
+        "ledger",
+        "relay",
+        "analytics",
+        "dispatch",
+        "schedule",
+        "api",
+    ] {
         assert!(
             help.contains(&format!("  {command} ")),
             "{command} is missing in {help}"
@@ -135,4 +155,159 @@ fn a_demo_wants_a_fresh_directory_and_a_sensible_number() {
     let sentence = refusal(&hissaback(&["demo", "--data-dir", path(directory.path())]));
     assert!(sentence.contains("fresh"), "{sentence}");
     refusal(&hissaback(&["demo", "--conversions", "0"]));
+}
+
+#[test]
+fn a_role_of_its_own_over_an_embedded_service_is_refused_with_the_key() {
+    for role in ["ingest", "ledger", "api"] {
+        let sentence = refusal(&hissaback(&[role]));
+        assert!(
+            sentence.contains("kafka.brokers") && sentence.contains("hissaback up"),
+            "{role}: {sentence}"
+        );
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_hissaback"))
+        .arg("process")
+        .env("KAFKA_BROKERS", "127.0.0.1:1")
+        .env(
+            "DATABASE_URL",
+            "postgres://hissaback_writer@127.0.0.1:1/hissaback",
+        )
+        .output()
+        .expect("the program runs");
+    let sentence = refusal(&output);
+    assert!(sentence.contains("hissaback secrets"), "{sentence}");
+}
+
+#[test]
+fn secrets_are_made_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("secrets.json");
+    assert!(hissaback(&["secrets", path(&file)]).status.success());
+    let first = fs::read(&file).expect("readable");
+    let sentence = refusal(&hissaback(&["secrets", path(&file)]));
+    assert!(sentence.contains(path(&file)), "{sentence}");
+    let again = hissaback(&["secrets", path(&file), "--if-missing"]);
+    assert!(again.status.success());
+    assert_eq!(fs::read(&file).expect("readable"), first);
+}
+
+#[test]
+fn without_services_elsewhere_there_is_nothing_to_migrate() {
+    let output = hissaback(&["migrate", "--check", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let services = report["services"].as_array().expect("a list");
+    assert_eq!(services.len(), 4);
+    assert!(
+        services
+            .iter()
+            .all(|service| service["state"] == "embedded")
+    );
+}
+
+#[test]
+fn a_service_that_cannot_be_migrated_fails_the_command_and_is_named() {
+    let output = Command::new(env!("CARGO_BIN_EXE_hissaback"))
+        .args(["migrate", "--json"])
+        .env(
+            "DATABASE_OWNER_URL",
+            "postgres://owner:sesame@127.0.0.1:1/hissaback",
+        )
+        .output()
+        .expect("the program runs");
+    let sentence = refusal(&output);
+    assert!(sentence.contains("postgresql"), "{sentence}");
+    assert!(!sentence.contains("sesame"), "{sentence}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["services"][0]["state"], "failed");
+}
+
+/// Answers one request with this status.
+fn answering(status: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut request = [0; 1_024];
+        let read = stream.read(&mut request).expect("a request");
+        assert!(request[..read].starts_with(b"GET /health "));
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\n{{}}");
+        stream.write_all(head.as_bytes()).expect("answered");
+    });
+    address
+}
+
+#[test]
+fn a_healthcheck_is_an_exit_code() {
+    for (status, healthy) in [("200 OK", true), ("503 Service Unavailable", false)] {
+        let url = format!("http://{}/health", answering(status));
+        let output = hissaback(&["healthcheck", "--url", &url]);
+        assert_eq!(output.status.success(), healthy, "{status}: {output:?}");
+    }
+    let sentence = refusal(&hissaback(&[
+        "healthcheck",
+        "--url",
+        "http://127.0.0.1:1/health",
+    ]));
+    assert!(sentence.contains("127.0.0.1:1"), "{sentence}");
+}
+
+/// Whatever `/health` says, once something answers.
+fn health(address: SocketAddr) -> String {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        if let Ok(mut stream) = TcpStream::connect(address) {
+            write!(
+                stream,
+                "GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+            )
+            .expect("asked");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer");
+            if answer.contains("postgres") {
+                return answer;
+            }
+        }
+        assert!(Instant::now() < deadline, "it never told what it waits for");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Ends with the test, however that ends.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_role_whose_services_are_away_says_so_and_ends_when_it_is_told_to() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("bound");
+    drop(free);
+    let child = Command::new(env!("CARGO_BIN_EXE_hissaback"))
+        .args(["ledger", "--listen", &address.to_string()])
+        .env("KAFKA_BROKERS", "127.0.0.1:1")
+        .env(
+            "DATABASE_URL",
+            "postgres://hissaback_writer:sesame@127.0.0.1:1/hissaback",
+        )
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut child = Running(child);
+    let answer = health(address);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(!answer.contains("sesame"), "{answer}");
+    let terminated = Command::new("kill").arg(child.0.id().to_string()).status();
+    assert!(terminated.expect("kill runs").success());
+    assert!(
+        child.0.wait().expect("it ended").success(),
+        "a clean exit on SIGTERM"
+    );
 }

@@ -28,7 +28,7 @@ pub async fn run(arguments: AuditArguments) -> anyhow::Result<()> {
     let data_dir = arguments.installation.data_dir();
     let placement = Placement::of_everything(&configuration, data_dir)?;
     let clock = Arc::new(SystemClock);
-    let platform = Platform::start(&placement, clock, &Starting::impatient()).await?;
+    let platform = Platform::start(&placement, clock, &Starting::at_once()).await?;
     let client = platform.clickhouse.client();
     let operator = platform.operator()?;
     let audited = operations::audit::audit(operator, client.as_ref(), platform.log.as_ref()).await;

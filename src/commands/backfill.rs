@@ -60,7 +60,7 @@ pub async fn run(arguments: BackfillArguments) -> anyhow::Result<()> {
     let data_dir = arguments.installation.data_dir();
     let placement = Placement::of_everything(&configuration, data_dir)?;
     let clock = Arc::new(SystemClock);
-    let platform = Platform::start(&placement, clock, &Starting::impatient()).await?;
+    let platform = Platform::start(&placement, clock, &Starting::at_once()).await?;
     let roles = match &placement.log {
         LogPlace::Embedded => Role::ALL.into(),
         // Whoever else follows the log folds what is appended to it.

@@ -2,7 +2,6 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
     time::Duration,
 };
 
@@ -14,7 +13,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::time::timeout;
 
-use crate::configuration::Configuration;
+use super::ConfigurationArgument;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,9 +26,8 @@ pub struct HealthcheckArguments {
     /// What to ask [default: /health where the configuration's http.listen is served]
     #[arg(long)]
     url: Option<Uri>,
-    /// Configuration file of the process that is asked
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    configuration: ConfigurationArgument,
 }
 
 /// Asks once.
@@ -40,7 +38,7 @@ pub async fn run(arguments: HealthcheckArguments) -> anyhow::Result<()> {
     let url = match arguments.url {
         Some(url) => url,
         None => {
-            let configuration = Configuration::read(arguments.config.as_deref())?;
+            let configuration = arguments.configuration.read()?;
             format!("http://{}/health", reachable(configuration.http.listen)).parse()?
         }
     };

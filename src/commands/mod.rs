@@ -27,9 +27,26 @@ pub struct InstallationArguments {
     /// Where embedded data lives [default: /var/lib/hissaback as root, else ~/.local/share/hissaback]
     #[arg(long)]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    configuration: ConfigurationArgument,
+}
+
+/// The configuration, for every command that reads it.
+#[derive(Debug, Args)]
+pub struct ConfigurationArgument {
     /// Configuration file; hissaback.example.toml documents its keys
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "HISSABACK_CONFIG")]
     config: Option<PathBuf>,
+}
+
+impl ConfigurationArgument {
+    /// What the file and the environment say.
+    ///
+    /// # Errors
+    /// When a key or value can't be used.
+    pub fn read(&self) -> Result<Configuration, ConfigurationError> {
+        Configuration::read(self.config.as_deref())
+    }
 }
 
 impl InstallationArguments {
@@ -45,7 +62,7 @@ impl InstallationArguments {
     /// # Errors
     /// When a key or value can't be used.
     pub fn configuration(&self) -> Result<Configuration, ConfigurationError> {
-        Configuration::read(self.config.as_deref())
+        self.configuration.read()
     }
 }
 

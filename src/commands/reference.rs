@@ -50,7 +50,7 @@ pub async fn run(arguments: ReferenceArguments) -> anyhow::Result<()> {
     let secrets = platform::load_secrets(&placement, data.as_ref())?;
     let contacts = secrets.context("contacts can't be hashed")?.contact_key();
     // The log isn't asked for: it may be away.
-    let postgres = Postgres::start(&placement, data.as_ref(), &Starting::impatient()).await?;
+    let postgres = Postgres::start(&placement, data.as_ref(), &Starting::at_once()).await?;
     let operator = postgres.operator()?;
     let imported = reference::import(operator, &file, &contacts, SystemClock.now()).await;
     postgres.stop().await?;

@@ -69,6 +69,8 @@ pub const OVERRIDES: &[Override] = &[
     number("KAFKA_REPLICATION_FACTOR", "kafka.replication_factor"),
     number("KAFKA_MIN_INSYNC_REPLICAS", "kafka.min_insync_replicas"),
     text("SCHEMA_REGISTRY_URL", "schema_registry.url"),
+    text("SCHEMA_REGISTRY_TOKEN", "schema_registry.token"),
+    text("SCHEMA_REGISTRY_CA_FILE", "schema_registry.ca_file"),
     text("DATABASE_URL", "postgres.url"),
     text("DATABASE_OPERATOR_URL", "postgres.operator_url"),
     text("DATABASE_OWNER_URL", "postgres.owner_url"),
@@ -79,7 +81,8 @@ pub const OVERRIDES: &[Override] = &[
 ];
 
 /// The variables that go before no key, since they are read before there is a configuration.
-pub const VARIABLES: [&str; 4] = [
+pub const VARIABLES: [&str; 5] = [
+    "HISSABACK_CONFIG",
     "HISSABACK_LOG",
     "HISSABACK_POSTGRES_BIN",
     "HISSABACK_CHDB_LIB",
@@ -100,6 +103,12 @@ pub fn knows_variable(name: &str) -> bool {
 /// Variables, of the process or of a test.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
+
+impl FromIterator<(String, String)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
+        Self(variables.into_iter().collect())
+    }
+}
 
 impl Environment {
     /// These variables and no others.

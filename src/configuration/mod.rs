@@ -19,10 +19,7 @@ use toml::Table;
 
 pub use agcod::Agcod;
 pub use environment::{Environment, OVERRIDES, Override, VARIABLES, knows_variable};
-pub use services::{
-    ClickHouse, Kafka, Postgres, SaslLogin, SaslMechanism, SchemaRegistry, SecretsSource,
-    SecurityProtocol,
-};
+pub use services::{ClickHouse, Kafka, Postgres, SchemaRegistry, SecretsSource, SecurityProtocol};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -1,11 +1,18 @@
 //! `[kafka]`, `[schema_registry]`, `[postgres]`, `[clickhouse]`, `[secrets]`: services elsewhere,
 //! and what a process needs to speak to them.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
+use stream::{
+    kafka::{
+        KafkaSettings, Sasl, SaslMechanism, Security, Tls,
+        topics::{TopicSettings, TopicTimes},
+    },
+    registry::RegistrySettings,
+};
 use url::Url;
 
 use super::{ConfigurationError, refused};
@@ -19,7 +26,7 @@ pub struct Kafka {
     /// How the brokers are spoken to.
     pub security_protocol: SecurityProtocol,
     /// How the process says who it is; for the protocols with SASL.
-    pub sasl_mechanism: Option<SaslMechanism>,
+    pub sasl_mechanism: Option<String>,
     /// User of SASL.
     pub sasl_username: Option<String>,
     /// Password of SASL.
@@ -76,6 +83,13 @@ pub enum SecurityProtocol {
 }
 
 impl SecurityProtocol {
+    const fn encrypts(self) -> bool {
+        match self {
+            Self::Plaintext | Self::SaslPlaintext => false,
+            Self::Ssl | Self::SaslSsl => true,
+        }
+    }
+
     const fn authenticates(self) -> bool {
         match self {
             Self::Plaintext | Self::Ssl => false,
@@ -84,47 +98,18 @@ impl SecurityProtocol {
     }
 }
 
-/// How a name and a password are shown to a broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum SaslMechanism {
-    /// As they are: over TLS only.
-    #[serde(rename = "plain")]
-    Plain,
-    /// By challenge and response.
-    #[serde(rename = "scram-sha-256")]
-    ScramSha256,
-    /// By challenge and response.
-    #[serde(rename = "scram-sha-512")]
-    ScramSha512,
-}
-
-/// A name, a password, and how they are shown.
-#[derive(Debug, Clone, Copy)]
-pub struct SaslLogin<'a> {
-    /// How.
-    pub mechanism: SaslMechanism,
-    /// The name.
-    pub username: &'a str,
-    /// The password.
-    pub password: &'a SecretString,
-}
-
 impl Kafka {
-    /// Checks what can be checked without a broker.
+    /// How the cluster is reached and used; nothing where the log is embedded.
     ///
     /// # Errors
-    /// When keys don't go together; the error names the one at fault.
-    pub fn check(&self) -> Result<(), ConfigurationError> {
+    /// When a key can't be used, or keys don't go together; the error names the one at fault.
+    pub fn settings(&self) -> Result<Option<KafkaSettings>, ConfigurationError> {
         let refuse = |key, reason: &str| Err(refused(key)(reason));
-        if self
-            .brokers
-            .as_ref()
-            .is_some_and(|brokers| brokers.trim().is_empty())
-        {
+        let Some(brokers) = &self.brokers else {
+            return Ok(None);
+        };
+        if brokers.trim().is_empty() {
             return refuse("kafka.brokers", "it names no broker");
-        }
-        if self.ssl_certificate_file.is_some() != self.ssl_key_file.is_some() {
-            return refuse("kafka.ssl_key_file", "certificate and key go together");
         }
         if !(1..=self.replication_factor).contains(&self.min_insync_replicas) {
             return refuse(
@@ -139,30 +124,61 @@ impl Kafka {
                 "up to 100 letters, digits, dots, hyphens and underscores may stand there",
             );
         }
-        self.sasl_login().map(drop)
+        Ok(Some(KafkaSettings {
+            security: Security {
+                tls: self.tls()?,
+                sasl: self.sasl()?,
+            },
+            client_id: self.client_id.clone(),
+            topic_prefix: self.topic_prefix.clone(),
+            ..KafkaSettings::new(brokers)
+        }))
     }
 
-    /// How the process says who it is; nothing where brokers don't ask.
-    ///
-    /// # Errors
-    /// When a part of it is missing.
-    pub fn sasl_login(&self) -> Result<Option<SaslLogin<'_>>, ConfigurationError> {
+    /// How `hissaback migrate` makes topics; `times` says who sets append times.
+    pub fn topics(&self, times: TopicTimes) -> TopicSettings {
+        TopicSettings {
+            replication_factor: self.replication_factor,
+            min_insync_replicas: self.min_insync_replicas,
+            times,
+            ..TopicSettings::default()
+        }
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, ConfigurationError> {
+        if self.ssl_certificate_file.is_some() != self.ssl_key_file.is_some() {
+            return Err(refused("kafka.ssl_key_file")(
+                "certificate and key go together",
+            ));
+        }
+        let tls = Tls {
+            ca_file: self.ssl_ca_file.clone(),
+            certificate_file: self.ssl_certificate_file.clone(),
+            key_file: self.ssl_key_file.clone(),
+        };
+        Ok(self.security_protocol.encrypts().then_some(tls))
+    }
+
+    fn sasl(&self) -> Result<Option<Sasl>, ConfigurationError> {
         if !self.security_protocol.authenticates() {
             return Ok(None);
         }
         let missing = |key| refused(key)("kafka.security_protocol asks for it");
-        Ok(Some(SaslLogin {
-            mechanism: self
-                .sasl_mechanism
-                .ok_or_else(|| missing("kafka.sasl_mechanism"))?,
-            username: self
-                .sasl_username
-                .as_deref()
-                .ok_or_else(|| missing("kafka.sasl_username"))?,
-            password: self
-                .sasl_password
-                .as_ref()
-                .ok_or_else(|| missing("kafka.sasl_password"))?,
+        let mechanism = self.sasl_mechanism.as_ref();
+        let mechanism = mechanism.ok_or_else(|| missing("kafka.sasl_mechanism"))?;
+        let mechanism: SaslMechanism =
+            mechanism.parse().map_err(refused("kafka.sasl_mechanism"))?;
+        if mechanism == SaslMechanism::Plain && !self.security_protocol.encrypts() {
+            return Err(refused("kafka.sasl_mechanism")(
+                "plain shows the password to whoever listens: use sasl_ssl, or scram-sha-512",
+            ));
+        }
+        let username = self.sasl_username.clone();
+        let password = self.sasl_password.clone();
+        Ok(Some(Sasl {
+            mechanism,
+            username: username.ok_or_else(|| missing("kafka.sasl_username"))?,
+            password: password.ok_or_else(|| missing("kafka.sasl_password"))?,
         }))
     }
 }
@@ -173,16 +189,36 @@ impl Kafka {
 pub struct SchemaRegistry {
     /// Its address, `http[s]://[user:password@]host[:port][/path]`.
     pub url: Option<SecretString>,
+    /// A bearer token, instead of user and password.
+    pub token: Option<SecretString>,
+    /// PEM file of the authorities that its certificate is checked against; Mozilla's where there
+    /// is none.
+    pub ca_file: Option<PathBuf>,
+    /// Where the process serves an embedded registry, if none is configured, on a loopback
+    /// address; any free port where this is absent.
+    pub listen: Option<SocketAddr>,
 }
 
 impl SchemaRegistry {
-    /// Its address, where there is one.
+    /// How the registry is reached, where one is configured. Its subjects are those of topics with
+    /// this prefix.
     ///
     /// # Errors
-    /// When it isn't an http or https address.
-    pub fn address(&self) -> Result<Option<Url>, ConfigurationError> {
-        let parse = |url: &SecretString| address(url, "schema_registry.url", &["http", "https"]);
-        self.url.as_ref().map(parse).transpose()
+    /// When its address isn't an http or https one.
+    pub fn settings(
+        &self,
+        topic_prefix: &str,
+    ) -> Result<Option<RegistrySettings>, ConfigurationError> {
+        let Some(url) = &self.url else {
+            return Ok(None);
+        };
+        let url = address(url, "schema_registry.url", &["http", "https"])?;
+        Ok(Some(RegistrySettings {
+            token: self.token.clone(),
+            ca_file: self.ca_file.clone(),
+            topic_prefix: topic_prefix.to_owned(),
+            ..RegistrySettings::at(url)
+        }))
     }
 }
 
@@ -307,49 +343,61 @@ mod tests {
         }
     }
 
+    fn kafka() -> Kafka {
+        Kafka {
+            brokers: Some("kafka:9092".to_owned()),
+            ..Kafka::default()
+        }
+    }
+
     #[test]
     fn a_login_wants_all_its_parts() {
         let mut kafka = Kafka {
             security_protocol: SecurityProtocol::SaslSsl,
-            ..Kafka::default()
+            ..kafka()
         };
         for key in ["sasl_mechanism", "sasl_username", "sasl_password"] {
-            assert!(complaint(kafka.check()).contains(key), "{key}");
+            assert!(complaint(kafka.settings()).contains(key), "{key}");
             match key {
-                "sasl_mechanism" => kafka.sasl_mechanism = Some(SaslMechanism::ScramSha512),
+                "sasl_mechanism" => kafka.sasl_mechanism = Some("plain".to_owned()),
                 "sasl_username" => kafka.sasl_username = Some("hissaback".to_owned()),
                 _ => kafka.sasl_password = secret("sesame"),
             }
         }
-        let login = kafka.sasl_login().expect("complete").expect("a login");
-        assert_eq!(login.username, "hissaback");
+        let settings = kafka.settings().expect("complete").expect("brokers");
+        assert!(settings.security.sasl.is_some() && settings.security.tls.is_some());
+        assert!(!format!("{settings:?}{kafka:?}").contains("sesame"));
+        // In the clear, the password isn't shown.
+        kafka.security_protocol = SecurityProtocol::SaslPlaintext;
+        assert!(complaint(kafka.settings()).contains("kafka.sasl_mechanism"));
         kafka.security_protocol = SecurityProtocol::Ssl;
-        assert!(kafka.sasl_login().expect("complete").is_none());
+        let settings = kafka.settings().expect("complete").expect("brokers");
+        assert!(settings.security.sasl.is_none() && settings.security.tls.is_some());
     }
 
     #[test]
     fn keys_that_do_not_go_together_are_refused_by_name() {
         let key_alone = Kafka {
             ssl_key_file: Some("key.pem".into()),
-            ..Kafka::default()
+            ..kafka()
         };
-        assert!(complaint(key_alone.check()).contains("kafka.ssl_key_file"));
+        assert!(complaint(key_alone.settings()).contains("kafka.ssl_key_file"));
         let more_than_there_are = Kafka {
             replication_factor: 1,
-            ..Kafka::default()
+            ..kafka()
         };
-        assert!(complaint(more_than_there_are.check()).contains("kafka.min_insync_replicas"));
+        assert!(complaint(more_than_there_are.settings()).contains("kafka.min_insync_replicas"));
         let prefix = Kafka {
             topic_prefix: "a/".to_owned(),
-            ..Kafka::default()
+            ..kafka()
         };
-        assert!(complaint(prefix.check()).contains("kafka.topic_prefix"));
+        assert!(complaint(prefix.settings()).contains("kafka.topic_prefix"));
         let nowhere = Kafka {
             brokers: Some(" ".to_owned()),
-            ..Kafka::default()
+            ..kafka()
         };
-        assert!(complaint(nowhere.check()).contains("kafka.brokers"));
-        assert!(Kafka::default().check().is_ok());
+        assert!(complaint(nowhere.settings()).contains("kafka.brokers"));
+        assert!(Kafka::default().settings().expect("usable").is_none());
     }
 
     #[test]
@@ -370,7 +418,8 @@ mod tests {
         assert_eq!((found.get_host(), found.get_port()), ("db", 5433));
         let registry = SchemaRegistry {
             url: secret("ftp://u:sesame@h"),
+            ..SchemaRegistry::default()
         };
-        assert!(complaint(registry.address()).contains("schema_registry.url"));
+        assert!(complaint(registry.settings("")).contains("schema_registry.url"));
     }
 }

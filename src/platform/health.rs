@@ -121,8 +121,13 @@ impl Starting {
     }
 
     /// For a command that somebody waits for: what isn't there is an error.
-    pub fn impatient() -> Self {
+    pub fn at_once() -> Self {
         Self::default()
+    }
+
+    /// Whether what isn't there is an error.
+    pub(super) fn impatient(&self) -> bool {
+        !self.patient
     }
 
     /// Does something that needs a server, again and again while what fails is temporary.
@@ -247,7 +252,7 @@ mod tests {
         let refuse = async || Err::<(), _>("no such user".to_owned());
         let patient = Starting::patient();
         assert!(patient.insist("postgres", |_| false, refuse).await.is_err());
-        let impatient = Starting::impatient();
+        let impatient = Starting::at_once();
         assert!(
             impatient
                 .insist("postgres", |_| true, refuse)

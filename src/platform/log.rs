@@ -1,14 +1,34 @@
-//! The log: embedded, or on Apache Kafka, with the schema registry's ids where there is one.
+//! The log: embedded, or on Apache Kafka with the schema registry's ids.
 
-use std::sync::Arc;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
-use stream::{Clock, EmbeddedLog, EmbeddedOptions, Log};
+use stream::{
+    Clock, EmbeddedLog, EmbeddedOptions, Log,
+    kafka::{AppendTimes, KafkaLog, topics::TopicTimes},
+    registry::{
+        EmbeddedRegistry, RegistryError, RegistrySettings, SchemaIds, SchemaRegistry, registered,
+    },
+};
 
-use super::{LogPlace, Placement, Starting};
-use crate::{configuration::Kafka, embedded::DataDirectory};
+use super::{KafkaPlace, LogPlace, Placement, RegistryPlace, Starting};
+use crate::embedded::DataDirectory;
 
-/// Opens the log.
+/// How long a command that somebody waits for waits for brokers.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The log, and what is up for its sake.
+pub(super) struct OpenLog {
+    pub(super) log: Arc<dyn Log>,
+    pub(super) registry: Option<EmbeddedRegistry>,
+}
+
+/// Opens the log. One on brokers that are away is opened nonetheless by a process that serves: its
+/// health tells, and what it can't do yet is done later.
 ///
 /// # Errors
 /// One sentence with the remedy.
@@ -17,26 +37,58 @@ pub(super) async fn open(
     data: Option<&DataDirectory>,
     clock: Arc<dyn Clock>,
     starting: &Starting,
-) -> anyhow::Result<Arc<dyn Log>> {
-    match &placement.log {
+) -> anyhow::Result<OpenLog> {
+    let place = match &placement.log {
         LogPlace::Embedded => {
             let data = data.context("an embedded log needs a data directory")?;
             let directory = data.subdirectory("log")?;
-            Ok(EmbeddedLog::open(
-                directory,
-                clock,
-                EmbeddedOptions::default(),
-            )?)
+            let log = EmbeddedLog::open(directory, clock, EmbeddedOptions::default())?;
+            return Ok(OpenLog {
+                log,
+                registry: None,
+            });
         }
-        LogPlace::Kafka(kafka) => connect(kafka, clock, starting).await,
+        LogPlace::Kafka(place) => place,
+    };
+    let (ids, registry) = schema_ids(place, starting).await?;
+    let times = match place.topics.times {
+        TopicTimes::Broker => AppendTimes::Broker,
+        TopicTimes::Producer => AppendTimes::Clock(clock),
+    };
+    let log = KafkaLog::connect(place.brokers.clone(), times)?;
+    if starting.impatient() {
+        log.ready(PATIENCE).await?;
     }
+    Ok(OpenLog {
+        log: registered(log, ids),
+        registry,
+    })
 }
 
-async fn connect(
-    kafka: &Kafka,
-    clock: Arc<dyn Clock>,
+/// The ids that the registry has for our schemas. Without a registry one of our own is asked in
+/// the same way, which has the ids that the program carries.
+async fn schema_ids(
+    place: &KafkaPlace,
     starting: &Starting,
-) -> anyhow::Result<Arc<dyn Log>> {
-    let _ = (kafka, clock, starting);
-    anyhow::bail!("not wired yet")
+) -> anyhow::Result<(SchemaIds, Option<EmbeddedRegistry>)> {
+    let (settings, registry) = match &place.registry {
+        RegistryPlace::Server(settings) => (settings.clone(), None),
+        RegistryPlace::Embedded(listen) => {
+            let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let prefix = &place.brokers.topic_prefix;
+            let registry = EmbeddedRegistry::start(listen.unwrap_or(anywhere), prefix).await?;
+            let settings = RegistrySettings {
+                topic_prefix: prefix.clone(),
+                ..RegistrySettings::at(registry.url())
+            };
+            (settings, Some(registry))
+        }
+    };
+    let client = SchemaRegistry::connect(settings)?;
+    let ids = starting
+        .insist("schema_registry", RegistryError::temporary, async || {
+            client.ids().await
+        })
+        .await?;
+    Ok((ids, registry))
 }

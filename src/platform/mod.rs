@@ -13,13 +13,16 @@ use anyhow::Context;
 use api::{ComponentState, HealthReport, HealthSource};
 use secrecy::ExposeSecret;
 use sqlx::{PgConnection, PgPool};
-use stream::{Clock, Log};
+use stream::{Clock, Log, registry::EmbeddedRegistry};
 
 use self::health::{Probe, answered, component, of_log, supervised};
 pub use self::{
     health::{Starting, register_health},
-    placement::{ClickHousePlace, LogPlace, Placement, PlacementError, PostgresPlace},
-    postgres::Postgres,
+    placement::{
+        ClickHousePlace, KafkaPlace, LogPlace, Placement, PlacementError, PostgresPlace,
+        RegistryPlace,
+    },
+    postgres::{Postgres, postgres_may_return},
 };
 use crate::{
     embedded::{ClickHouseAvailability, ClickHouseOptions, DataDirectory},
@@ -38,6 +41,8 @@ pub struct Platform {
     pub clock: Arc<dyn Clock>,
     /// The log.
     pub log: Arc<dyn Log>,
+    /// Serves the schemas of a log on brokers, where no registry is configured.
+    registry: Option<EmbeddedRegistry>,
     /// Connections of the sinks.
     pub writer: PgPool,
     /// The analytics engine, a server, or neither.
@@ -64,7 +69,7 @@ impl Platform {
     ) -> anyhow::Result<Self> {
         let data = open_data_directory(placement)?;
         let secrets = load_secrets(placement, data.as_ref())?;
-        let log = log::open(placement, data.as_ref(), Arc::clone(&clock), starting).await?;
+        let opened = log::open(placement, data.as_ref(), Arc::clone(&clock), starting).await?;
         let (postgres, clickhouse) = tokio::join!(
             Postgres::start(placement, data.as_ref(), starting),
             start_clickhouse(placement, data.as_ref()),
@@ -76,7 +81,8 @@ impl Platform {
         Ok(Self {
             role: placement.role,
             clock,
-            log,
+            log: opened.log,
+            registry: opened.registry,
             writer: postgres.writer.clone(),
             clickhouse_probe: probe(&clickhouse),
             _engine_lock: lock_engine(placement, &clickhouse, &postgres.writer).await?,
@@ -160,6 +166,9 @@ impl Platform {
     /// When a service can't be stopped; what it held is recovered at the next start.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.log.close().await;
+        if let Some(registry) = self.registry {
+            registry.stop().await;
+        }
         self.clickhouse.stop().await?;
         self.postgres.stop().await
     }

@@ -4,14 +4,20 @@
 //! operators' commands may embed whatever isn't configured; a role that is a process of its own,
 //! beside others, needs services that it can share with them.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use secrecy::SecretString;
 use sqlx::postgres::PgConnectOptions;
-use url::Url;
+use stream::{
+    kafka::{
+        KafkaSettings,
+        topics::{TopicSettings, TopicTimes},
+    },
+    registry::RegistrySettings,
+};
 
 use crate::{
-    configuration::{Configuration, ConfigurationError, Kafka, SecretsSource},
+    configuration::{Configuration, ConfigurationError, SecretsSource},
     roles::Role,
     secrets::SecretsError,
 };
@@ -23,8 +29,6 @@ pub struct Placement {
     pub role: Option<Role>,
     /// The log.
     pub log: LogPlace,
-    /// The schema registry, where one is configured.
-    pub schema_registry: Option<Url>,
     /// The ledger's database.
     pub postgres: PostgresPlace,
     /// The analysts' database.
@@ -41,7 +45,27 @@ pub enum LogPlace {
     /// In this process.
     Embedded,
     /// On brokers.
-    Kafka(Box<Kafka>),
+    Kafka(Box<KafkaPlace>),
+}
+
+/// A log on brokers.
+#[derive(Debug, Clone)]
+pub struct KafkaPlace {
+    /// How the brokers are reached.
+    pub brokers: KafkaSettings,
+    /// How topics are made, and who sets append times.
+    pub topics: TopicSettings,
+    /// Where schemas are.
+    pub registry: RegistryPlace,
+}
+
+/// Where the schemas of a log on brokers are.
+#[derive(Debug, Clone)]
+pub enum RegistryPlace {
+    /// In this process, at this address of the loopback, or wherever there is a free port.
+    Embedded(Option<SocketAddr>),
+    /// A server.
+    Server(RegistrySettings),
 }
 
 /// Where PostgreSQL is.
@@ -123,7 +147,6 @@ impl Placement {
         Self {
             role: None,
             log: log_place(configuration)?,
-            schema_registry: configuration.schema_registry.address()?,
             postgres: postgres_place(configuration, Some("this command"))?,
             clickhouse,
             secrets: Some(configuration.secrets.clone()),
@@ -166,7 +189,6 @@ impl Placement {
         Self {
             role: Some(role),
             log,
-            schema_registry: configuration.schema_registry.address()?,
             postgres,
             clickhouse,
             secrets: role.uses_secrets().then(|| configuration.secrets.clone()),
@@ -192,11 +214,19 @@ impl Placement {
 }
 
 fn log_place(configuration: &Configuration) -> Result<LogPlace, ConfigurationError> {
-    configuration.kafka.check()?;
-    Ok(match configuration.kafka.brokers {
-        Some(_) => LogPlace::Kafka(Box::new(configuration.kafka.clone())),
-        None => LogPlace::Embedded,
-    })
+    let Some(brokers) = configuration.kafka.settings()? else {
+        return Ok(LogPlace::Embedded);
+    };
+    let registry = &configuration.schema_registry;
+    let registry = match registry.settings(&brokers.topic_prefix)? {
+        Some(settings) => RegistryPlace::Server(settings),
+        None => RegistryPlace::Embedded(registry.listen),
+    };
+    Ok(LogPlace::Kafka(Box::new(KafkaPlace {
+        brokers,
+        topics: configuration.kafka.topics(TopicTimes::Broker),
+        registry,
+    })))
 }
 
 /// `operator` is the command that reads as one, if any.

@@ -88,7 +88,9 @@ impl Postgres {
         starting: &Starting,
     ) -> anyhow::Result<Self> {
         let state = starting
-            .insist("postgres", temporary, async || schema_state(writer).await)
+            .insist("postgres", postgres_may_return, async || {
+                schema_state(writer).await
+            })
             .await
             .context("PostgreSQL can't be used")?;
         refuse_unless_usable(&state)?;
@@ -179,7 +181,7 @@ fn refuse_unless_usable(state: &SchemaState) -> anyhow::Result<()> {
 
 /// Whether a server may take us in later: it is away, or busy with itself. Not so where it knows
 /// neither user nor database.
-fn temporary(error: &sqlx::Error) -> bool {
+pub fn postgres_may_return(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
         sqlx::Error::Database(refused) => refused
@@ -209,8 +211,8 @@ mod tests {
     async fn a_server_that_is_away_may_come_back() {
         let nowhere = PgConnectOptions::new_without_pgpass().socket("/nonexistent");
         let error = schema_state(&nowhere).await.expect_err("nobody is there");
-        assert!(temporary(&error), "{error}");
-        assert!(!temporary(&sqlx::Error::RowNotFound));
+        assert!(postgres_may_return(&error), "{error}");
+        assert!(!postgres_may_return(&sqlx::Error::RowNotFound));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `hissaback demo`: the whole pipeline over embedded services in a fresh directory, with an
 //! outside world that plays shoppers and networks over HTTP, and a verdict at the end.
 
+mod brokers;
 mod readings;
 mod seeding;
 mod stage;
@@ -18,15 +19,11 @@ use schemas::Timestamp;
 
 use self::stage::DemoStage;
 use super::serving;
-use crate::{
-    configuration::{Configuration, Kafka},
-    demo::{
-        driver::{CONCURRENCY_DEFAULT, Driver, Progress, Surroundings},
-        oracle,
-        summary::Summary,
-        world::{PayoutRun, Phase, Script},
-    },
-    platform::Placement,
+use crate::demo::{
+    driver::{CONCURRENCY_DEFAULT, Driver, Progress, Surroundings},
+    oracle,
+    summary::Summary,
+    world::{PayoutRun, Phase, Script},
 };
 
 /// The first instant of the demo's time: 1 September 2026.
@@ -78,7 +75,8 @@ pub async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     let progress = progress_bar(arguments.json);
     progress.set_message("bringing up PostgreSQL, ClickHouse and the log");
     let script = Script::write(arguments.seed, arguments.conversions, STARTED_AT);
-    let placement = placement(&arguments, directory.path())?;
+    let placement = brokers::placement(arguments.kafka.as_deref(), directory.path())?;
+    brokers::prepare(&placement).await?;
     let stage = DemoStage::raise(&placement, directory.path(), listener, &script).await?;
     let outcome = tokio::select! {
         outcome = perform(&stage, &script, &progress, started, &arguments, &directory) => outcome,
@@ -88,33 +86,12 @@ pub async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
         eprintln!("\nserving on http://{} until Ctrl-C", stage.address());
         serving::signalled().await?;
     }
-    outcome.and(stage.lower().await)
-}
-
-/// Where the demo's services are: all embedded, but for a log on brokers and a ClickHouse server if
-/// they are asked for.
-fn placement(arguments: &DemoArguments, data_dir: &Path) -> anyhow::Result<Placement> {
-    let given = Configuration::read(None)?;
-    let mut configuration = Configuration {
-        clickhouse: given.clickhouse,
-        ..Configuration::default()
-    };
-    if let Some(brokers) = &arguments.kafka {
-        configuration.kafka = Kafka {
-            brokers: Some(brokers.clone()),
-            // Nobody else's topics are touched, and a second demo is another one.
-            topic_prefix: format!("hissaback-demo-{:08x}.", rand::random::<u32>()),
-            // The demo's topics are on as many brokers as there are, which may be one.
-            replication_factor: 1,
-            min_insync_replicas: 1,
-            ..given.kafka
-        };
-        configuration.schema_registry = given.schema_registry;
+    let outcome = outcome.and(stage.lower().await);
+    match &directory {
+        Directory::Temporary(_) => outcome.and(brokers::clear(&placement).await),
+        // What is kept is of no use without its log.
+        Directory::Kept(_) => outcome,
     }
-    Ok(Placement::of_everything(
-        &configuration,
-        data_dir.to_owned(),
-    )?)
 }
 
 /// Plays the script, and says how it came out.

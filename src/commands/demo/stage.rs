@@ -80,7 +80,7 @@ impl DemoStage {
     ) -> anyhow::Result<Self> {
         let clock = Arc::new(ManualClock::new(script.started_at));
         let its_clock = Arc::clone(&clock) as Arc<dyn Clock>;
-        let platform = Platform::start(placement, its_clock, &Starting::impatient()).await?;
+        let platform = Platform::start(placement, its_clock, &Starting::at_once()).await?;
         let file = seeding::reference_file(&script.seeds)?;
         let contact_key = platform.secrets()?.contact_key();
         reference::import(platform.operator()?, &file, &contact_key, script.started_at)
