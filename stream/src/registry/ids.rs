@@ -15,14 +15,12 @@ const MAGIC: u8 = 0;
 /// A permutation of all ids, so that nothing is ever lost: what is read and written again, as a
 /// dead letter is, has the bytes that it had, whatever they mean.
 ///
-/// | on the wire | in this program |
-/// |---|---|
-/// | the registry's id of a schema of ours | our id |
-/// | any other id, where it is none of ours either | the same |
-/// | any other id, where we use the number for a schema of ours | the same with [`FOREIGN_ID`] set, which is none of ours |
+/// - The registry's id of a schema of ours is our id.
+/// - Any other id of the registry's is the same here, if we don't use the number ourselves.
+/// - If we do, it is that with [`FOREIGN_ID`] set, which is none of ours.
 ///
 /// (And, for the permutation's sake: what has that bit set on the wire, as no registry gives out,
-/// for one of the third row, is one of the registry's numbers that we don't use.)
+/// for a number of the third kind, is one of the registry's numbers that we don't use.)
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SchemaIds {
     /// (on the wire, in this program), where they differ; sorted.
