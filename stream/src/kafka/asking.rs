@@ -5,11 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::{
+    consumer::BaseConsumer,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+};
 
-use super::{condition::Condition, fault::Fault};
+use super::{
+    condition::{Condition, Observer},
+    fault::Fault,
+};
 
 const ASKS_EVERY: Duration = Duration::from_millis(50);
+/// Enough of them to learn why nothing answers; the others come next time.
+const REPORTS_MAX: usize = 50;
 
 /// Asks until there is an answer, or a failure that doesn't pass, or `within` is over. Blocks.
 pub(super) fn patiently<T>(
@@ -21,6 +29,16 @@ pub(super) fn patiently<T>(
         match ask() {
             Err(error) if passing(&error) && Instant::now() < deadline => sleep(ASKS_EVERY),
             answer => return answer,
+        }
+    }
+}
+
+/// Hears what a client that isn't read from reports on its own, such as why it can't connect.
+pub(super) fn hear(client: &BaseConsumer<Observer>) {
+    // Each look serves one report and doesn't say whether it did.
+    for _ in 0..REPORTS_MAX {
+        if let Some(Err(error)) = client.poll(Duration::ZERO) {
+            tracing::debug!(%error, "reported by a client");
         }
     }
 }

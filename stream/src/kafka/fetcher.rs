@@ -22,7 +22,7 @@ use rdkafka::{
 use tokio::sync::Notify;
 
 use super::{
-    asking::{of_question, patiently},
+    asking::{hear, of_question, patiently},
     condition::{Condition, Observer},
     fault::Fault,
     settings::{KafkaSettings, fetching_client},
@@ -195,12 +195,8 @@ impl Fetcher {
         }
     }
 
-    /// Serves what the client reports on its own. Messages don't come this way.
+    /// Hears what the client reports on its own. Messages don't come this way.
     pub(super) fn serve(&self) {
-        while let Some(event) = self.client.poll(Duration::ZERO) {
-            if let Err(error) = event {
-                tracing::debug!(%error, "while fetching");
-            }
-        }
+        hear(&self.client);
     }
 }

@@ -75,7 +75,8 @@ impl Member {
     }
 
     fn partitions(&self, list: &TopicPartitionList) -> Vec<Partition> {
-        list.elements()
+        let mut partitions: Vec<Partition> = list
+            .elements()
             .iter()
             .filter_map(|element| {
                 let topic = self.settings.topic_named(element.topic());
@@ -87,7 +88,9 @@ impl Member {
                 }
                 Some((topic?, element.partition()))
             })
-            .collect()
+            .collect();
+        partitions.sort_unstable();
+        partitions
     }
 }
 

@@ -56,8 +56,7 @@ use crate::{
     error::{AppendError, LogError, Refusal},
     group::{Slice, check_within},
     log::{GroupConsumer, GroupSettings, Health, Log, Watermarks, check_partition},
-    record::NewRecord,
-    record::Record,
+    record::{NewRecord, Record},
 };
 
 /// What Kafka's framing takes of a topic's limit on sizes, for one record: a batch's header and a
@@ -84,6 +83,7 @@ impl KafkaLog {
     pub fn connect(settings: KafkaSettings, times: AppendTimes) -> Result<Arc<Self>, LogError> {
         const DOING: &str = "connecting";
         let fault = |error: KafkaError| Fault::of(&error).during(DOING);
+        settings.check()?;
         let condition = Condition::new(&settings.brokers);
         let appender =
             Appender::new(settings.clone(), Arc::clone(&condition), times).map_err(fault)?;

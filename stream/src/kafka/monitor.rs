@@ -16,6 +16,7 @@ use rdkafka::{
 use schemas::Topic;
 
 use super::{
+    asking::hear,
     condition::{Condition, Observer},
     fault::Fault,
     settings::KafkaSettings,
@@ -68,7 +69,7 @@ fn look(settings: &KafkaSettings, client: &BaseConsumer<Observer>) -> Result<(),
         let metadata = client.fetch_metadata(Some(&name), ANSWER_WITHIN);
         // What the client reports on its own comes through its queue: the reason why it can't
         // connect, for one.
-        while client.poll(Duration::ZERO).is_some() {}
+        hear(client);
         let metadata = metadata.map_err(|error| Fault::of(&error))?;
         let found = metadata
             .topics()

@@ -1,13 +1,14 @@
 //! How the brokers are reached, and what librdkafka is told. Every setting that differs from its
 //! default says why.
 
-use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+use std::{fs::File, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use rdkafka::ClientConfig;
 use schemas::Topic;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::{admission::Limits, clock::Clock};
+use super::fault::Fault;
+use crate::{admission::Limits, clock::Clock, error::LogError};
 
 /// What a record's framing in a Kafka batch may add to the bytes that [`Limits`] counts: the
 /// batch's header, lengths, and the time and offset deltas. Generous.
@@ -71,6 +72,17 @@ impl KafkaSettings {
         name.strip_prefix(&self.topic_prefix)?.parse().ok()
     }
 
+    /// Fails for a file that can't be read, which the client library would not name.
+    pub(super) fn check(&self) -> Result<(), LogError> {
+        for file in self.security.tls.iter().flat_map(Tls::files) {
+            File::open(file).map_err(|error| {
+                let reason = format!("{}: {error}", file.display());
+                Fault::Settings { reason }.during("reading TLS files")
+            })?;
+        }
+        Ok(())
+    }
+
     /// The largest batch that holds any record within the limits.
     pub(super) fn batch_bytes_max(&self) -> usize {
         self.limits.record_bytes_max + FRAMING_BYTES_MAX
@@ -102,6 +114,14 @@ pub struct Tls {
     pub certificate_file: Option<PathBuf>,
     /// Its private key (PEM).
     pub key_file: Option<PathBuf>,
+}
+
+impl Tls {
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.ca_file, &self.certificate_file, &self.key_file]
+            .into_iter()
+            .flatten()
+    }
 }
 
 /// Credentials for SASL.

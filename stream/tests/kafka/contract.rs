@@ -5,13 +5,18 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use stream::{
     Limits, Log, ManualClock,
+    broker::BrokerOptions,
     contract::{self, Subject},
     kafka::{AppendTimes, KafkaSettings, topics},
 };
+use tokio::net::TcpListener;
 
-use crate::cluster;
+use crate::{cluster, proxy::Proxy};
 
 struct Kafka {
+    /// Where clients find the broker, through the proxy.
+    bootstrap: String,
+    proxy: Proxy,
     latest: Mutex<Option<KafkaSettings>>,
 }
 
@@ -24,7 +29,7 @@ impl Subject for Kafka {
         }
         let settings = KafkaSettings {
             limits,
-            ..cluster::settings(cluster::shared().bootstrap())
+            ..cluster::settings(&self.bootstrap)
         };
         let log = cluster::fresh(&settings).await;
         *self.latest.lock().unwrap() = Some(settings);
@@ -43,18 +48,25 @@ impl Subject for Kafka {
     }
 
     fn clock(&self) -> Option<Arc<ManualClock>> {
-        // Append times are the broker's: see `times`.
+        // Append times are the broker's: `times` has these checks.
         None
     }
 
-    async fn hold_writes(&self, _held: bool) -> bool {
-        false
+    async fn hold_writes(&self, held: bool) -> bool {
+        self.proxy.hold(held);
+        true
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_keeps_the_contract() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let bootstrap = listener.local_addr().unwrap().to_string();
+    let advertised = format!("PLAIN://{bootstrap}");
+    let broker = cluster::own(BrokerOptions::default().with("advertised.listeners", advertised));
     let subject = Kafka {
+        proxy: Proxy::start(listener, broker.bootstrap().parse().unwrap()),
+        bootstrap,
         latest: Mutex::default(),
     };
     contract::run_all(&subject).await;

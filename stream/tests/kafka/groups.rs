@@ -1,1 +1,128 @@
-//! (being written)
+//! What only a real broker does to groups.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use schemas::Topic;
+use stream::{
+    GroupConsumer, GroupEvent, GroupSettings, Log, LogError, NewRecord, broker::BrokerOptions,
+};
+
+use crate::cluster::{self, append, record, until};
+
+const TOPIC: Topic = Topic::Payouts;
+
+fn one_each(value: usize) -> Vec<NewRecord> {
+    (0..TOPIC.partitions())
+        .map(|partition| record(value).in_partition(partition))
+        .collect()
+}
+
+/// Reads, commits after each batch, and gives up what is revoked; the positions committed.
+async fn look(consumer: &mut dyn GroupConsumer, done: &mut BTreeSet<(i32, i64)>) {
+    match consumer.next(100, Duration::from_millis(100)).await {
+        Ok(GroupEvent::Records(records)) => {
+            for record in records {
+                let position = record.position;
+                match consumer
+                    .commit(TOPIC, position.partition, position.offset + 1)
+                    .await
+                {
+                    Ok(()) => {
+                        done.insert((position.partition, position.offset));
+                    }
+                    Err(error) => println!("{position} comes again: {error}"),
+                }
+            }
+        }
+        Ok(GroupEvent::Revoked(partitions)) => {
+            if let Err(error) = consumer.release(partitions).await {
+                assert!(matches!(error, LogError::NotAssigned { .. }), "{error}");
+            }
+        }
+        Ok(GroupEvent::Assigned(_) | GroupEvent::Idle) => {}
+        Err(error) => println!("passing: {error}"),
+    }
+}
+
+/// The broker does not hear of anybody for longer than their sessions, and gives up on them all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_was_given_up_on_comes_back_and_misses_nothing() {
+    let broker = cluster::own(BrokerOptions::default());
+    let mut settings = cluster::settings(broker.bootstrap());
+    settings.session_timeout = Duration::from_secs(1);
+    let log = cluster::fresh(&settings).await;
+    let mut members = Vec::new();
+    for _ in 0..2 {
+        let settings = GroupSettings::default();
+        members.push(log.join("group", &[TOPIC], settings).await.unwrap());
+    }
+    let mut done = BTreeSet::new();
+    for round in 0..3 {
+        append(&*log, TOPIC, one_each(round)).await;
+        let expected = (round + 1) * usize::try_from(TOPIC.partitions()).unwrap();
+        until("everything is read and committed", async || {
+            for member in &mut members {
+                look(&mut **member, &mut done).await;
+            }
+            done.len() >= expected
+        })
+        .await;
+        assert_eq!(done.len(), expected);
+        broker.freeze().unwrap();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        broker.thaw().unwrap();
+        log.ready(cluster::READY_WITHIN).await.unwrap();
+    }
+    for partition in 0..TOPIC.partitions() {
+        let committed = log.committed("group", TOPIC, partition).await.unwrap();
+        assert_eq!(committed, Some(3));
+    }
+}
+
+/// Drained for longer than a session lasts: it is the heartbeats that count.
+#[tokio::test(flavor = "multi_thread")]
+async fn draining_may_take_its_time() {
+    let mut settings = cluster::settings(cluster::shared().bootstrap());
+    settings.session_timeout = Duration::from_secs(1);
+    let log = cluster::fresh(&settings).await;
+    let join = async || {
+        log.join("group", &[TOPIC], GroupSettings::default())
+            .await
+            .unwrap()
+    };
+    let mut first = join().await;
+    until("the first one has everything", async || {
+        let event = first.next(10, Duration::from_millis(100)).await.unwrap();
+        matches!(event, GroupEvent::Assigned(partitions) if partitions.len() == 6)
+    })
+    .await;
+    append(&*log, TOPIC, one_each(0)).await;
+    let mut second = join().await;
+    let mut revoked = Vec::new();
+    until("half of it is revoked", async || {
+        if let GroupEvent::Revoked(partitions) =
+            first.next(10, Duration::from_millis(100)).await.unwrap()
+        {
+            revoked = partitions;
+        }
+        revoked.len() == 3
+    })
+    .await;
+    // Three sessions long, the first one says nothing at all.
+    for _ in 0..6 {
+        let event = second.next(10, Duration::from_millis(500)).await.unwrap();
+        assert_eq!(event, GroupEvent::Idle, "still drained by the first one");
+    }
+    let next_offsets: Vec<_> = revoked.iter().map(|partition| (*partition, 1)).collect();
+    first.commit_all(&next_offsets).await.unwrap();
+    first.release(revoked.clone()).await.unwrap();
+    until("the second one has them", async || {
+        let event = second.next(10, Duration::from_millis(100)).await.unwrap();
+        assert!(
+            !matches!(event, GroupEvent::Records(_)),
+            "all of it was committed"
+        );
+        matches!(event, GroupEvent::Assigned(partitions) if partitions == revoked)
+    })
+    .await;
+}

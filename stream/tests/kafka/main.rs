@@ -4,6 +4,7 @@ mod cluster;
 mod contract;
 mod groups;
 mod outages;
+mod proxy;
 mod refusals;
 mod security;
 mod sweep;
