@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use api::{ComponentHealth, ComponentState};
-use sinks::ledger::database::{self, SchemaState};
+use sinks::ledger::{
+    database,
+    schema::{self, SchemaState},
+};
 use sqlx::{
     Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -156,7 +159,7 @@ impl Postgres {
 async fn schema_state(options: &PgConnectOptions) -> sqlx::Result<SchemaState> {
     let look = async {
         let mut connection = PgConnection::connect_with(options).await?;
-        let state = database::schema_state(&mut connection).await?;
+        let state = schema::state(&mut connection).await?;
         connection.close().await?;
         Ok(state)
     };

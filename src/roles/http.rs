@@ -20,7 +20,7 @@ pub(super) fn router(
     let mut router = if roles.contains(&Role::Api) {
         api::router(Arc::new(operators_api(shared, payout_runs)?))
     } else {
-        api::monitoring(shared.platform.health(), shared.registry.clone())
+        api::monitoring(shared.health(), shared.registry.clone())
     };
     if roles.contains(&Role::Ingest) {
         router = router.merge(ingest::router(ingest(shared, settings)?));
@@ -40,7 +40,7 @@ fn operators_api(shared: &Shared<'_>, payout_runs: Option<PayoutRuns>) -> anyhow
         ),
         payout_runs,
         auditor: shared.auditor(),
-        health: platform.health(),
+        health: shared.health(),
         registry: shared.registry.clone(),
         tokens: Tokens {
             cron: Some(BearerToken::new(&secrets.cron_token)),

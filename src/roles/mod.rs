@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::Context;
+use api::HealthSource;
 use arc_swap::ArcSwap;
 use operations::{audit::Auditor, event_ids::EventIdSource, payout_run::PayoutRuns};
 use prometheus::Registry;
@@ -58,6 +59,10 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
+    fn health(&self) -> HealthSource {
+        self.platform.health()
+    }
+
     fn event_ids(&self) -> anyhow::Result<Arc<Mutex<EventIds>>> {
         let ids = self.event_ids.as_ref();
         Ok(Arc::clone(ids.context("this process draws no event ids")?))
@@ -132,7 +137,7 @@ impl Roles {
             event_ids: event_ids.map(|ids| Arc::new(Mutex::new(ids))),
             shutdown: CancellationToken::new(),
         };
-        register_health(platform.health(), &shared.registry)?;
+        register_health(shared.health(), &shared.registry)?;
         let mut roles = Self {
             address,
             reference: Arc::clone(&shared.reference),

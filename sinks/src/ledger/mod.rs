@@ -32,6 +32,7 @@ mod positions;
 pub mod rebuild;
 pub mod reference;
 mod rows;
+pub mod schema;
 mod sink;
 mod write;
 

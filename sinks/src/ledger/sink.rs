@@ -9,7 +9,7 @@ use std::{
 use processors::stage::dead_letters::{self, DeadLetter, Reason, Stage};
 use schemas::{EventId, Timestamp, Topic};
 use sqlx::PgPool;
-use stream::{Clock, GroupConsumer, GroupEvent, GroupSettings, Log, Record};
+use stream::{Clock, GroupConsumer, GroupEvent, GroupSettings, Log, LogError, Record};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -80,12 +80,30 @@ struct Session<'a> {
 
 impl LedgerSink {
     /// Follows the log until `shutdown`. A failure of the database is waited out; the batch is
-    /// tried again.
+    /// tried again. After a failure of the log that passes, the group is joined anew.
     ///
     /// # Errors
     /// When the log fails for good, or holds less than PostgreSQL has read: then the log was
     /// replaced or lost, and going on would skip records.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<(), LedgerError> {
+        let mut wait = RETRY_WAIT_MIN;
+        loop {
+            match self.follow(&mut wait, &shutdown).await {
+                Err(LedgerError::Log(error)) if passes(&error) && !shutdown.is_cancelled() => {
+                    let error = LedgerError::Log(error);
+                    self.back_off(&error, &mut wait, &shutdown).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Follows the log as one member of the group.
+    async fn follow(
+        &self,
+        wait: &mut Duration,
+        shutdown: &CancellationToken,
+    ) -> Result<(), LedgerError> {
         let consumer = self
             .log
             .join(CONSUMER, &TOPICS, GroupSettings::default())
@@ -103,20 +121,51 @@ impl LedgerSink {
             let Some(event) = shutdown.run_until_cancelled(next).await else {
                 break;
             };
-            match event? {
-                GroupEvent::Assigned(partitions) => session.assign(partitions, &shutdown).await?,
+            let event = event?;
+            *wait = RETRY_WAIT_MIN;
+            match event {
+                GroupEvent::Assigned(partitions) => session.assign(partitions, shutdown).await?,
                 GroupEvent::Revoked(partitions) => {
                     session
                         .expected
                         .retain(|partition, _| !partitions.contains(partition));
                     session.consumer.release(partitions).await?;
                 }
-                GroupEvent::Records(records) => session.take(records, &shutdown).await?,
+                GroupEvent::Records(records) => session.take(records, shutdown).await?,
                 GroupEvent::Idle => {}
             }
         }
         session.consumer.leave().await?;
         Ok(())
+    }
+
+    async fn back_off(
+        &self,
+        error: &LedgerError,
+        wait: &mut Duration,
+        shutdown: &CancellationToken,
+    ) {
+        tracing::warn!(%error, wait_ms = wait.as_millis(), "the ledger waits and tries again");
+        self.metrics.retries.inc();
+        shutdown
+            .run_until_cancelled(tokio::time::sleep(*wait))
+            .await;
+        *wait = (*wait * 2).min(RETRY_WAIT_MAX);
+    }
+}
+
+/// Whether the log may come back by itself, or gives the partition to somebody else.
+fn passes(error: &LogError) -> bool {
+    match error {
+        LogError::Storage { .. } | LogError::NotAssigned { .. } => true,
+        LogError::Closed
+        | LogError::Failed { .. }
+        | LogError::Damaged { .. }
+        | LogError::NoSuchPartition { .. }
+        | LogError::PositionBeyondEnd { .. }
+        | LogError::PositionBeforeStart { .. }
+        | LogError::InUse { .. }
+        | LogError::Unusable { .. } => false,
     }
 }
 
@@ -133,7 +182,8 @@ impl Session<'_> {
                 match self.stored_position(topic, partition).await {
                     Ok(position) => break position,
                     Err(LedgerError::Database(error)) => {
-                        self.back_off(&LedgerError::Database(error), &mut wait, shutdown)
+                        self.sink
+                            .back_off(&LedgerError::Database(error), &mut wait, shutdown)
                             .await;
                         if shutdown.is_cancelled() {
                             return Ok(());
@@ -142,8 +192,12 @@ impl Session<'_> {
                     Err(error) => return Err(error),
                 }
             };
-            self.consumer.seek(topic, partition, position).await?;
-            self.expected.insert((topic, partition), position);
+            match self.consumer.seek(topic, partition, position).await {
+                Ok(()) => self.expected.insert((topic, partition), position),
+                // It was taken away meanwhile: nothing comes from it any more.
+                Err(LogError::NotAssigned { .. }) => self.expected.remove(&(topic, partition)),
+                Err(error) => return Err(error.into()),
+            };
         }
         Ok(())
     }
@@ -176,7 +230,7 @@ impl Session<'_> {
                     return self.assign(assigned, shutdown).await;
                 }
                 Err(error @ (LedgerError::Database(_) | LedgerError::Append(_))) => {
-                    self.back_off(&error, &mut wait, shutdown).await;
+                    self.sink.back_off(&error, &mut wait, shutdown).await;
                     if shutdown.is_cancelled() {
                         return Ok(());
                     }
@@ -184,20 +238,6 @@ impl Session<'_> {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    async fn back_off(
-        &self,
-        error: &LedgerError,
-        wait: &mut Duration,
-        shutdown: &CancellationToken,
-    ) {
-        tracing::warn!(%error, wait_ms = wait.as_millis(), "the ledger waits and tries again");
-        self.sink.metrics.retries.inc();
-        shutdown
-            .run_until_cancelled(tokio::time::sleep(*wait))
-            .await;
-        *wait = (*wait * 2).min(RETRY_WAIT_MAX);
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<(), LedgerError> {

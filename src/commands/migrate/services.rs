@@ -10,7 +10,7 @@ use clickhouse::error::Error as ClickHouseError;
 use secrecy::ExposeSecret;
 use sinks::{
     analytics::{self, MigrationError},
-    ledger::database,
+    ledger::schema::{self, SchemaState},
 };
 use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectOptions};
 use stream::{
@@ -57,7 +57,7 @@ impl Migration<'_> {
             findings.differences = differences(&state.changed, &state.newer);
         } else {
             let temporary = |error: &MigrateError| matches!(error, MigrateError::Execute(error) if postgres_may_return(error));
-            let migrate = async || database::migrate(owner.clone()).await;
+            let migrate = async || schema::bring_up_to_date(&owner).await;
             findings.made = self.insist(temporary, migrate).await?;
         }
         Ok(Some(findings))
@@ -158,9 +158,9 @@ impl Migration<'_> {
     }
 }
 
-async fn schema_state(owner: &PgConnectOptions) -> sqlx::Result<database::SchemaState> {
+async fn schema_state(owner: &PgConnectOptions) -> sqlx::Result<SchemaState> {
     let mut connection = PgConnection::connect_with(owner).await?;
-    let state = database::schema_state(&mut connection).await?;
+    let state = schema::state(&mut connection).await?;
     connection.close().await?;
     Ok(state)
 }
