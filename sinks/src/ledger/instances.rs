@@ -41,7 +41,25 @@ impl InstanceLease {
     /// When none is free, or the database refuses.
     pub async fn take(pool: PgPool) -> Result<Self, LeaseError> {
         let holder = uuid::Uuid::new_v4().to_string();
-        let instance: Option<i16> = sqlx::query_scalar(
+        let instance = Self::take_for(&pool, &holder)
+            .await
+            .map_err(LedgerError::from)?;
+        let instance = instance.ok_or(LeaseError::NoneFree)?;
+        Ok(Self {
+            pool,
+            instance,
+            holder,
+        })
+    }
+
+    async fn take_for(pool: &PgPool, holder: &str) -> sqlx::Result<Option<i16>> {
+        let mut transaction = pool.begin().await?;
+        // Processes that start together would else see the same number free, and all but one
+        // would find none.
+        sqlx::query("SELECT pg_advisory_xact_lock(hashtext('hissaback.instances'))")
+            .execute(&mut *transaction)
+            .await?;
+        let instance = sqlx::query_scalar(
             "INSERT INTO event_id_instances (instance, leased_until, holder)
              SELECT number, now() + make_interval(secs => $1), $2
              FROM generate_series(0, 1023) AS number
@@ -54,16 +72,11 @@ impl InstanceLease {
              RETURNING instance",
         )
         .bind(LEASE_SECONDS)
-        .bind(&holder)
-        .fetch_optional(&pool)
-        .await
-        .map_err(LedgerError::from)?;
-        let instance = instance.ok_or(LeaseError::NoneFree)?;
-        Ok(Self {
-            pool,
-            instance,
-            holder,
-        })
+        .bind(holder)
+        .fetch_optional(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(instance)
     }
 
     /// The number.

@@ -1,6 +1,6 @@
 //! Many instances, stale ones, and crashes: the end is the same.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use prometheus::Registry;
 use proptest::{
@@ -9,8 +9,9 @@ use proptest::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use schemas::{Topic, codec, events::LedgerChanged};
-use sinks::ledger::{LedgerSink, OutboxRelay, rebuild};
+use sinks::ledger::{LedgerSink, OutboxRelay, instances::InstanceLease, rebuild};
 use stream::Log;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -68,6 +69,21 @@ async fn instances_that_share_orders_and_users_neither_deadlock_nor_differ() {
         let found = Snapshot::read(&world.owner).await;
         assert_same(&found, &Snapshot::expect(&history), seed);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_start_together_get_numbers_of_their_own() {
+    let world = World::new().await;
+    let mut starting = JoinSet::new();
+    for _ in 0..16 {
+        starting.spawn(InstanceLease::take(world.writer.clone()));
+    }
+    let mut numbers = BTreeSet::new();
+    while let Some(lease) = starting.join_next().await {
+        let lease = lease.expect("it ended").expect("there are enough");
+        assert!(numbers.insert(lease.instance()), "a number was given twice");
+    }
+    assert_eq!(numbers.len(), 16);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
