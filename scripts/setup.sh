@@ -62,6 +62,11 @@ set_up_build() {
         can_use_apt || fail "a C compiler is missing: install gcc (Debian: build-essential)"
         apt_install build-essential
     fi
+    # Kafka's client library is compiled with the system's TLS.
+    if ! has pkg-config || ! pkg-config --exists openssl; then
+        can_use_apt || fail "OpenSSL's headers are missing: install them (Debian: libssl-dev pkg-config)"
+        apt_install libssl-dev pkg-config
+    fi
     local component
     for component in fmt clippy; do
         if ! cargo "$component" --version >/dev/null 2>&1; then

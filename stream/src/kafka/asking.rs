@@ -34,13 +34,18 @@ pub(super) fn patiently<T>(
 }
 
 /// Hears what a client that isn't read from reports on its own, such as why it can't connect.
-pub(super) fn hear(client: &BaseConsumer<Observer>) {
+/// Returns how many messages came that way, which should be none.
+pub(super) fn hear(client: &BaseConsumer<Observer>) -> usize {
+    let mut messages = 0;
     // Each look serves one report and doesn't say whether it did.
     for _ in 0..REPORTS_MAX {
-        if let Some(Err(error)) = client.poll(Duration::ZERO) {
-            tracing::debug!(%error, "reported by a client");
+        match client.poll(Duration::ZERO) {
+            None => {}
+            Some(Ok(_)) => messages += 1,
+            Some(Err(error)) => tracing::debug!(%error, "reported by a client"),
         }
     }
+    messages
 }
 
 /// Whether a partition or a group is just changing hands.

@@ -177,7 +177,8 @@ fn commit_blocking(
                 .try_for_each(|element| element.error())
         });
         let Err(error) = committed else {
-            return holdings.committed(moved);
+            holdings.committed(moved);
+            return Ok(());
         };
         // Lost meanwhile?
         holdings.changes(moved)?;

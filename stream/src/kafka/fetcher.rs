@@ -82,6 +82,11 @@ impl Fetcher {
         })
     }
 
+    /// The name of a partition's topic in the cluster.
+    pub(super) fn topic_name(&self, (topic, _): Partition) -> String {
+        self.settings.topic_name(topic)
+    }
+
     /// Where each partition starts: at the committed offset, else at the earliest. Blocks.
     pub(super) fn starts(&self, partitions: &[Partition]) -> Result<Vec<Start>, LogError> {
         const DOING: &str = "asking where a group stands";
@@ -163,6 +168,10 @@ impl Fetcher {
         unassigned.add_partition(&self.settings.topic_name(partition.0), partition.1);
         self.client
             .incremental_unassign(&unassigned)
+            // A question that is answered after the partition has been stopped, which happens
+            // later, on the client's own thread. Stopping resets where the queue leads, which must
+            // not come after the next start has set it.
+            .and_then(|()| self.client.assignment().map(drop))
             .map_err(|error| Fault::of(&error).during("stopping to fetch"))
     }
 
@@ -195,8 +204,9 @@ impl Fetcher {
         }
     }
 
-    /// Hears what the client reports on its own. Messages don't come this way.
-    pub(super) fn serve(&self) {
-        hear(&self.client);
+    /// Hears what the client reports on its own. Returns how many messages came that way: each
+    /// partition has its own queue, so there are none unless something is broken.
+    pub(super) fn serve(&self) -> usize {
+        hear(&self.client)
     }
 }

@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Message, error::RDKafkaErrorCode};
 use tokio::sync::Notify;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{
     fault::Fault,
@@ -33,6 +33,8 @@ pub(super) struct Holdings {
     stopped: AtomicBool,
     /// Its log was closed.
     closed: AtomicBool,
+    /// Messages went astray: what was read can't be trusted to be complete.
+    failed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -47,6 +49,8 @@ struct State {
 }
 
 struct Holding {
+    /// The topic's name in the cluster.
+    name: String,
     stage: Stage,
     /// The next offset to be given to the reader.
     next: i64,
@@ -85,6 +89,7 @@ impl Holdings {
             wake,
             stopped: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
         })
     }
 
@@ -113,6 +118,7 @@ impl Holdings {
                 },
             };
             let holding = Holding {
+                name: fetcher.topic_name(partition),
                 stage: Stage::Reading,
                 next,
                 end,
@@ -174,6 +180,15 @@ impl Holdings {
         self.wake.notify_one();
     }
 
+    /// Ends the reader, before it could commit beyond something that it never got. That would be
+    /// a fault of ours or of the library; whoever joins anew starts where the group stands.
+    pub(super) fn fail(&self) {
+        if !self.failed.swap(true, Ordering::SeqCst) {
+            error!("a message came outside of its partition's queue: the member gives up");
+        }
+        self.wake.notify_one();
+    }
+
     /// Stops reading everything.
     pub(super) fn clear(&self, fetcher: &Fetcher) {
         let mut state = self.state();
@@ -200,10 +215,14 @@ impl Holdings {
 
     pub(super) fn check_open(&self) -> Result<(), LogError> {
         if self.closed.load(Ordering::SeqCst) {
-            Err(LogError::Closed)
-        } else {
-            Ok(())
+            return Err(LogError::Closed);
         }
+        if self.failed.load(Ordering::SeqCst) {
+            return Err(LogError::Failed {
+                reason: "a message came outside of its partition's queue".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// The next thing to tell the reader that is not a record.
@@ -263,6 +282,10 @@ impl Holdings {
                             records.push(record);
                         }
                         Ok(None) => break true,
+                        Err(Trouble::Astray) => {
+                            self.fail();
+                            return Err(self.check_open().err().unwrap_or(LogError::Closed));
+                        }
                         Err(Trouble::OutOfRange) => {
                             if served.is_empty() && records.is_empty() && more.is_empty() {
                                 return Ok(Gathered::OutOfRange(partition, holding.next));
@@ -290,11 +313,10 @@ impl Holdings {
         }
         served.extend(waiting.into_iter().map(|(.., records)| records));
         let records: Vec<Record> = served.into_iter().flatten().collect();
-        Ok(if records.is_empty() {
-            Gathered::Nothing
-        } else {
-            Gathered::Records(records)
-        })
+        if records.is_empty() {
+            return trouble.take().map_or(Ok(Gathered::Nothing), Err);
+        }
+        Ok(Gathered::Records(records))
     }
 
     /// Why the partition can't be read on, until it is sought elsewhere.
@@ -362,21 +384,15 @@ impl Holdings {
         Ok((changed, beyond))
     }
 
-    /// These were committed. Fails if one was lost meanwhile, in which case another member may
-    /// have gone on from elsewhere.
-    pub(super) fn committed(&self, next_offsets: &[(Partition, i64)]) -> Result<(), LogError> {
+    /// The group has taken these.
+    pub(super) fn committed(&self, next_offsets: &[(Partition, i64)]) {
         let mut state = self.state();
-        for ((topic, partition), offset) in next_offsets {
-            let (topic, partition) = (*topic, *partition);
-            let holding = state
-                .held
-                .get_mut(&(topic, partition))
-                .filter(|holding| holding.stage != Stage::Lost)
-                .ok_or(LogError::NotAssigned { topic, partition })?;
-            holding.committed = Some(*offset);
-            holding.end = holding.end.max(*offset);
+        for (partition, offset) in next_offsets {
+            if let Some(holding) = state.held.get_mut(partition) {
+                holding.committed = Some(*offset);
+                holding.end = holding.end.max(*offset);
+            }
         }
-        Ok(())
     }
 
     /// Gives up partitions that were revoked.
@@ -400,6 +416,8 @@ impl Holdings {
 }
 
 enum Trouble {
+    /// A message of another partition.
+    Astray,
     OutOfRange,
     Fault(Fault),
 }
@@ -414,6 +432,9 @@ impl Holding {
             match fetched.poll(Duration::ZERO) {
                 None => return Ok(None),
                 Some(Ok(message)) => {
+                    if message.partition() != partition.1 || message.topic() != self.name {
+                        return Err(Trouble::Astray);
+                    }
                     let record = received::record(partition, &message);
                     let offset = record.position.offset;
                     // Fetched again after a change of leaders.

@@ -175,7 +175,9 @@ impl Membership {
             if let Some(Err(error)) = self.clients.member.poll(wait) {
                 self.heard(&error);
             }
-            self.clients.fetcher.serve();
+            if self.clients.fetcher.serve() > 0 {
+                self.holdings.fail();
+            }
             while let Some(wanted) = pending
                 .take()
                 .or_else(|| self.clients.member.context().wanted())
@@ -242,7 +244,12 @@ impl Membership {
                 | RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::InconsistentGroupProtocol,
             ) => {
-                let fault = Fault::of(error);
+                let fault = match Fault::of(error) {
+                    Fault::TopicMissing { .. } => Fault::TopicMissing {
+                        name: "that a group reads".to_owned(),
+                    },
+                    fault => fault,
+                };
                 warn!(%fault, "the group can't be joined at present");
                 self.holdings.trouble(fault.during("reading as a group"));
             }

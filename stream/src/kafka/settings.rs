@@ -302,7 +302,7 @@ pub(super) fn member_client(settings: &KafkaSettings, group: &str) -> ClientConf
         // A member learns of a rebalance from the answer to a heartbeat.
         .set(
             "heartbeat.interval.ms",
-            (session_ms / 10).clamp(100, 1000).to_string(),
+            (session_ms / 20).clamp(100, 1000).to_string(),
         )
         // While one member drains a revoked partition, another rebalance waits for it; for so
         // long at most, and then it loses everything.
