@@ -58,7 +58,7 @@ fn timestamp(text: &str) -> Result<Timestamp, String> {
 pub async fn run(arguments: BackfillArguments) -> anyhow::Result<()> {
     let configuration = arguments.installation.configuration()?;
     let data_dir = arguments.installation.data_dir();
-    let placement = Placement::of_everything(&configuration, data_dir)?;
+    let placement = Placement::of_command(&configuration, data_dir)?;
     let clock = Arc::new(SystemClock);
     let platform = Platform::start(&placement, clock, &Starting::at_once()).await?;
     let roles = match &placement.log {

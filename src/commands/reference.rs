@@ -45,7 +45,7 @@ pub async fn run(arguments: ReferenceArguments) -> anyhow::Result<()> {
     let file: ReferenceFile = serde_json::from_str(&text)
         .with_context(|| format!("{} is not a reference file", path.display()))?;
     let configuration = installation.configuration()?;
-    let placement = Placement::of_everything(&configuration, installation.data_dir())?;
+    let placement = Placement::of_command(&configuration, installation.data_dir())?;
     let data = platform::open_data_directory(&placement)?;
     let secrets = platform::load_secrets(&placement, data.as_ref())?;
     let contacts = secrets.context("contacts can't be hashed")?.contact_key();

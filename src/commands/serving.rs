@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use axum::{Router, response::IntoResponse};
 use clap::Args;
 use http::{StatusCode, header};
@@ -21,6 +21,7 @@ use tokio::{
 use super::InstallationArguments;
 use crate::{
     configuration::Configuration,
+    embedded::ClickHouseAvailability,
     platform::{Placement, Platform, Starting, register_health},
     roles::{Role, RoleOptions, Roles},
 };
@@ -88,6 +89,11 @@ async fn serve(
         platform = Platform::start(placement, Arc::new(SystemClock), &starting) => platform?,
         signalled = signalled() => return signalled,
     };
+    if let (Some(Role::Analytics), ClickHouseAvailability::Off(missing)) =
+        (placement.role, &platform.clickhouse)
+    {
+        bail!("`hissaback analytics` has nowhere to write to: {missing}");
+    }
     // From here on whoever asks waits in the listener's queue.
     waiting.stop().await?;
     let options = options(configuration, &platform, roles, listener)?;

@@ -4,6 +4,7 @@
 
 mod agcod;
 mod environment;
+mod kafka;
 mod services;
 
 use std::{
@@ -19,7 +20,8 @@ use toml::Table;
 
 pub use agcod::Agcod;
 pub use environment::{Environment, OVERRIDES, Override, VARIABLES, knows_variable};
-pub use services::{ClickHouse, Kafka, Postgres, SchemaRegistry, SecretsSource, SecurityProtocol};
+pub use kafka::{Kafka, SecurityProtocol};
+pub use services::{ClickHouse, Postgres, SchemaRegistry, SecretsSource};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -155,6 +155,23 @@ impl Placement {
         .over(data_dir)
     }
 
+    /// For an operator's command. Beside a server that others use it embeds no ClickHouse: there
+    /// would be nothing in it.
+    ///
+    /// # Errors
+    /// As [`Placement::of_everything`].
+    pub fn of_command(
+        configuration: &Configuration,
+        data_dir: PathBuf,
+    ) -> Result<Self, PlacementError> {
+        let mut placement = Self::of_everything(configuration, data_dir.clone())?;
+        let beside_others = matches!(placement.postgres, PostgresPlace::Server { .. });
+        if beside_others && matches!(placement.clickhouse, ClickHousePlace::Embedded) {
+            placement.clickhouse = ClickHousePlace::Unused;
+        }
+        placement.over(data_dir)
+    }
+
     /// For a role that is a process of its own.
     ///
     /// # Errors
@@ -214,19 +231,30 @@ impl Placement {
 }
 
 fn log_place(configuration: &Configuration) -> Result<LogPlace, ConfigurationError> {
+    let place = kafka_place(configuration)?.map(Box::new);
+    Ok(place.map_or(LogPlace::Embedded, LogPlace::Kafka))
+}
+
+/// Where the log on brokers is, if any are configured.
+///
+/// # Errors
+/// When a value can't be used.
+pub fn kafka_place(
+    configuration: &Configuration,
+) -> Result<Option<KafkaPlace>, ConfigurationError> {
     let Some(brokers) = configuration.kafka.settings()? else {
-        return Ok(LogPlace::Embedded);
+        return Ok(None);
     };
     let registry = &configuration.schema_registry;
     let registry = match registry.settings(&brokers.topic_prefix)? {
         Some(settings) => RegistryPlace::Server(settings),
         None => RegistryPlace::Embedded(registry.listen),
     };
-    Ok(LogPlace::Kafka(Box::new(KafkaPlace {
+    Ok(Some(KafkaPlace {
         brokers,
         topics: configuration.kafka.topics(TopicTimes::Broker),
         registry,
-    })))
+    }))
 }
 
 /// `operator` is the command that reads as one, if any.
@@ -329,6 +357,19 @@ mod tests {
         assert!(ledger.is_ok());
         let everything = Placement::of_everything(&configuration, DIRECTORY.into());
         assert!(everything.is_err());
+    }
+
+    #[test]
+    fn a_command_beside_other_processes_embeds_no_clickhouse() {
+        let mut configuration = external();
+        configuration.clickhouse.url = None;
+        let command = Placement::of_command(&configuration, DIRECTORY.into());
+        let command = command.expect("possible");
+        assert!(matches!(command.clickhouse, ClickHousePlace::Unused));
+        assert_eq!(command.data_dir, None);
+        let alone = Placement::of_command(&Configuration::default(), DIRECTORY.into());
+        let alone = alone.expect("possible");
+        assert!(matches!(alone.clickhouse, ClickHousePlace::Embedded));
     }
 
     #[test]
