@@ -35,12 +35,11 @@ pub struct HealthcheckArguments {
 /// # Errors
 /// When there is no answer, or one that says that something fails.
 pub async fn run(arguments: HealthcheckArguments) -> anyhow::Result<()> {
-    let url = match arguments.url {
-        Some(url) => url,
-        None => {
-            let configuration = arguments.configuration.read()?;
-            format!("http://{}/health", reachable(configuration.http.listen)).parse()?
-        }
+    let url = if let Some(url) = arguments.url {
+        url
+    } else {
+        let configuration = arguments.configuration.read()?;
+        format!("http://{}/health", reachable(configuration.http.listen)).parse()?
     };
     let (status, report) = timeout(PATIENCE, ask(url.clone()))
         .await

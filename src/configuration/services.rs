@@ -160,8 +160,8 @@ fn address(
 mod tests {
     use super::*;
 
-    fn secret(text: &str) -> Option<SecretString> {
-        Some(text.to_owned().into())
+    fn secret(text: &str) -> SecretString {
+        text.to_owned().into()
     }
 
     fn complaint<T>(result: Result<T, ConfigurationError>) -> String {
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn an_address_is_refused_without_its_password() {
         let postgres = |url| Postgres {
-            url: secret(url),
+            url: Some(secret(url)),
             ..Postgres::default()
         };
         for url in ["mysql://u:sesame@h/d", "postgres://u:sesame@h:port/d"] {
@@ -188,7 +188,7 @@ mod tests {
         let found = found.expect("usable").expect("an address");
         assert_eq!((found.get_host(), found.get_port()), ("db", 5433));
         let registry = SchemaRegistry {
-            url: secret("ftp://u:sesame@h"),
+            url: Some(secret("ftp://u:sesame@h")),
             ..SchemaRegistry::default()
         };
         assert!(complaint(registry.settings("")).contains("schema_registry.url"));

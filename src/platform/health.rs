@@ -263,7 +263,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_falls_silent_is_found_out() {
-        let probe = Probe::start(|| std::future::pending::<Result<(), String>>());
+        let probe = Probe::start(std::future::pending::<Result<(), String>>);
         let mut state = probe.state();
         state.changed().await.expect("it is asked");
         let health = answered(&state.borrow(), ComponentState::Degraded);

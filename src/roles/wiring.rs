@@ -43,11 +43,12 @@ impl Roles {
                 Role::Ledger => self.start_ledger(shared, committed.clone())?,
                 Role::Relay => self.start_relay(shared),
                 Role::Analytics => self.start_analytics(shared)?,
-                // Without a rail, payouts are requested and stay queued.
-                Role::Dispatch => match rail.clone() {
-                    Some((config, messages)) => self.start_dispatcher(shared, config, messages)?,
-                    None => {}
-                },
+                Role::Dispatch => {
+                    // Without a rail, payouts are requested and stay queued.
+                    if let Some((config, messages)) = rail.clone() {
+                        self.start_dispatcher(shared, config, messages)?;
+                    }
+                }
                 Role::Schedule => self.start_schedules(shared, payout_runs.clone())?,
             }
         }

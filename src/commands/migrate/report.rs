@@ -45,7 +45,8 @@ impl State {
 
 #[derive(Debug, Serialize)]
 struct Service {
-    service: &'static str,
+    #[serde(rename = "service")]
+    name: &'static str,
     state: State,
     #[serde(flatten)]
     findings: Findings,
@@ -77,7 +78,7 @@ impl Report {
             }
         };
         self.services.push(Service {
-            service,
+            name: service,
             state,
             findings,
             error,
@@ -88,7 +89,7 @@ impl Report {
     pub fn failed(&self) -> String {
         let failed = self.services.iter().filter_map(|service| {
             let error = service.error.as_ref()?;
-            Some(format!("{} ({error})", service.service))
+            Some(format!("{} ({error})", service.name))
         });
         failed.collect::<Vec<_>>().join(", ")
     }
@@ -105,7 +106,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for service in &self.services {
-            writeln!(f, "{:<12}{}", service.service, service.state.words())?;
+            writeln!(f, "{:<12}{}", service.name, service.state.words())?;
             let Findings {
                 made,
                 outstanding,
