@@ -132,22 +132,24 @@ pub(super) async fn groups_do_not_disturb_each_other(subject: &dyn Subject) {
 }
 
 pub(super) async fn a_member_of_several_topics_is_served_from_all(subject: &dyn Subject) {
+    // Long enough for the short one to arrive from a broker in the meantime.
+    const LONG: usize = 5_000;
     let log = subject.fresh(Limits::default()).await;
-    append(&*log, Topic::Payouts, run_of(0, 500)).await;
+    append(&*log, Topic::Payouts, run_of(0, LONG)).await;
     append(&*log, Topic::PayoutResults, run_of(3, 2)).await;
     append(&*log, Topic::Clicks, run_of(0, 5)).await;
     let mut reader = Reader::join(&*log, "group", &[Topic::Payouts, Topic::PayoutResults]).await;
     reader.settle(12).await;
     // The long one does not starve the short one.
     while reader.offsets_of((Topic::PayoutResults, 3)).is_empty() {
-        assert!(reader.records.len() < 500, "the short topic comes last");
+        assert!(reader.records.len() < LONG, "the short topic comes last");
         reader.look().await;
     }
-    reader.read_until(502).await;
+    reader.read_until(LONG + 2).await;
     assert_eq!(reader.offsets_of((Topic::PayoutResults, 3)), [0, 1]);
     assert_eq!(
         reader.offsets_of((Topic::Payouts, 0)),
-        (0..500).collect::<Vec<_>>()
+        (0..i64::try_from(LONG).expect("it is short enough")).collect::<Vec<_>>()
     );
 }
 

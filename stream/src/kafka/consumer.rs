@@ -12,6 +12,7 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
+    topic_partition_list::TopicPartitionListElem,
 };
 use schemas::Topic;
 use tokio::{sync::Notify, time::Instant};
@@ -21,7 +22,7 @@ use super::{
     condition::{Condition, Observer},
     fault::Fault,
     fetcher::Fetcher,
-    holdings::{Gathered, Holdings},
+    holdings::{Changes, Gathered, Holdings},
     membership::{ClientSlot, Clients, Member, Membership},
     settings::{KafkaSettings, member_client},
 };
@@ -174,7 +175,7 @@ fn commit_blocking(
             offsets
                 .elements()
                 .iter()
-                .try_for_each(|element| element.error())
+                .try_for_each(TopicPartitionListElem::error)
         });
         let Err(error) = committed else {
             holdings.committed(moved);
@@ -252,7 +253,7 @@ impl GroupConsumer for KafkaConsumer {
 
     async fn commit_all(&mut self, next_offsets: &[(Partition, i64)]) -> Result<(), LogError> {
         self.holdings.check_open()?;
-        let (moved, beyond) = self.holdings.changes(next_offsets)?;
+        let Changes { moved, beyond } = self.holdings.changes(next_offsets)?;
         if moved.is_empty() {
             return Ok(());
         }

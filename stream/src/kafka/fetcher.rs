@@ -18,6 +18,7 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer, base_consumer::PartitionQueue},
     error::KafkaError,
+    topic_partition_list::TopicPartitionListElem,
 };
 use tokio::sync::Notify;
 
@@ -141,24 +142,31 @@ impl Fetcher {
         Ok(Watermarks { low, high })
     }
 
-    /// Starts fetching a partition.
-    pub(super) fn start(&self, partition: Partition, next: i64) -> Result<Fetched, LogError> {
+    /// Starts fetching these, each from an offset: all in one go, so that they share their first
+    /// request and none is behind the others.
+    pub(super) fn start(&self, starts: &[(Partition, i64)]) -> Result<Vec<Fetched>, LogError> {
         const DOING: &str = "starting to fetch";
-        let name = self.settings.topic_name(partition.0);
-        // Before it is started: librdkafka then leaves the queue alone, and every message is in
-        // this one.
-        let mut fetched = self
-            .client
-            .split_partition_queue(&name, partition.1)
-            .ok_or_else(|| Fault::TopicMissing { name: name.clone() }.during(DOING))?;
-        let wake = Arc::clone(&self.wake);
-        fetched.set_nonempty_callback(move || wake.notify_one());
-        let mut assigned = TopicPartitionList::new();
-        assigned
-            .add_partition_offset(&name, partition.1, Offset::Offset(next))
-            .and_then(|()| self.client.incremental_assign(&assigned))
+        let mut queues = Vec::with_capacity(starts.len());
+        let mut assigned = TopicPartitionList::with_capacity(starts.len());
+        for (partition, next) in starts {
+            let name = self.topic_name(*partition);
+            // Before it is started: librdkafka then leaves the queue alone, and every message is
+            // in this one.
+            let mut fetched = self
+                .client
+                .split_partition_queue(&name, partition.1)
+                .ok_or_else(|| Fault::TopicMissing { name: name.clone() }.during(DOING))?;
+            let wake = Arc::clone(&self.wake);
+            fetched.set_nonempty_callback(move || wake.notify_one());
+            queues.push(fetched);
+            assigned
+                .add_partition_offset(&name, partition.1, Offset::Offset(*next))
+                .map_err(|error| Fault::of(&error).during(DOING))?;
+        }
+        self.client
+            .incremental_assign(&assigned)
             .map_err(|error| Fault::of(&error).during(DOING))?;
-        Ok(fetched)
+        Ok(queues)
     }
 
     /// Stops fetching a partition. What was fetched and not asked for is gone.
@@ -192,7 +200,7 @@ impl Fetcher {
                     sought
                         .elements()
                         .iter()
-                        .try_for_each(|element| element.error())
+                        .try_for_each(TopicPartitionListElem::error)
                 });
             match sought {
                 Ok(()) => return Ok(()),

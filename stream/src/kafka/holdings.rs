@@ -73,6 +73,15 @@ enum Stage {
     Lost,
 }
 
+/// What a commit would change.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// Partitions whose committed offset isn't this one yet.
+    pub(super) moved: Vec<(Partition, i64)>,
+    /// Those that may lie beyond the end, as far as it is known.
+    pub(super) beyond: Vec<(Partition, i64)>,
+}
+
 /// Records, or why there are none.
 pub(super) enum Gathered {
     Records(Vec<Record>),
@@ -99,38 +108,36 @@ impl Holdings {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    pub(super) fn assign(&self, fetcher: &Fetcher, starts: Vec<Start>) {
-        let mut state = self.state();
+    /// Starts reading these, and tells the reader.
+    pub(super) fn assign(&self, fetcher: &Fetcher, starts: Vec<Start>) -> Result<(), LogError> {
         let partitions = starts.iter().map(|start| start.partition).collect();
+        let readable: Vec<(Partition, i64)> = starts
+            .iter()
+            .filter(|start| start.refused.is_none())
+            .map(|start| (start.partition, start.next))
+            .collect();
+        let mut state = self.state();
+        let mut fetched = fetcher.start(&readable)?.into_iter();
         for start in starts {
-            let Start {
-                partition,
-                committed,
-                next,
-                end,
-                refused,
-            } = start;
-            let (fetched, refused) = match refused {
-                Some(refused) => (None, Some(refused)),
-                None => match fetcher.start(partition, next) {
-                    Ok(fetched) => (Some(fetched), None),
-                    Err(error) => (None, Some(error)),
-                },
-            };
             let holding = Holding {
-                name: fetcher.topic_name(partition),
+                name: fetcher.topic_name(start.partition),
                 stage: Stage::Reading,
-                next,
-                end,
-                committed,
-                refused,
-                fetched,
+                next: start.next,
+                end: start.end,
+                committed: start.committed,
+                fetched: if start.refused.is_none() {
+                    fetched.next()
+                } else {
+                    None
+                },
+                refused: start.refused,
             };
-            state.held.insert(partition, holding);
+            state.held.insert(start.partition, holding);
         }
         state.untold.push_back(GroupEvent::Assigned(partitions));
         drop(state);
         self.wake.notify_one();
+        Ok(())
     }
 
     /// Stops reading these, and tells the reader.
@@ -351,7 +358,7 @@ impl Holdings {
         if holding.fetched.is_some() {
             fetcher.seek((topic, partition), offset)?;
         } else {
-            holding.fetched = Some(fetcher.start((topic, partition), offset)?);
+            holding.fetched = fetcher.start(&[((topic, partition), offset)])?.pop();
         }
         holding.next = offset;
         holding.end = holding.end.max(end);
@@ -359,14 +366,10 @@ impl Holdings {
         Ok(())
     }
 
-    /// Fails unless every partition may be committed. Returns those whose committed offset
-    /// changes, and those of them that lie beyond the end as far as it is known.
-    pub(super) fn changes(
-        &self,
-        next_offsets: &[(Partition, i64)],
-    ) -> Result<(Vec<(Partition, i64)>, Vec<(Partition, i64)>), LogError> {
+    /// Fails unless every partition may be committed.
+    pub(super) fn changes(&self, next_offsets: &[(Partition, i64)]) -> Result<Changes, LogError> {
         let state = self.state();
-        let (mut changed, mut beyond) = (Vec::new(), Vec::new());
+        let mut changes = Changes::default();
         for ((topic, partition), offset) in next_offsets {
             let (topic, partition, offset) = (*topic, *partition, *offset);
             let holding = state
@@ -375,13 +378,13 @@ impl Holdings {
                 .filter(|holding| holding.stage != Stage::Lost)
                 .ok_or(LogError::NotAssigned { topic, partition })?;
             if holding.committed != Some(offset) {
-                changed.push(((topic, partition), offset));
+                changes.moved.push(((topic, partition), offset));
             }
             if offset > holding.end {
-                beyond.push(((topic, partition), offset));
+                changes.beyond.push(((topic, partition), offset));
             }
         }
-        Ok((changed, beyond))
+        Ok(changes)
     }
 
     /// The group has taken these.

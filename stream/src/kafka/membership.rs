@@ -22,7 +22,7 @@ use rdkafka::{
     ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::KafkaError,
     statistics::Statistics,
     types::RDKafkaRespErr,
 };
@@ -231,30 +231,29 @@ impl Membership {
             return Ok(());
         }
         let starts = self.clients.fetcher.starts(partitions)?;
-        self.holdings.assign(&self.clients.fetcher, starts);
-        Ok(())
+        self.holdings.assign(&self.clients.fetcher, starts)
     }
 
     /// Troubles of the group's own. Those of connections pass, and the monitor sees them.
     fn heard(&self, error: &KafkaError) {
-        match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::GroupAuthorizationFailed
-                | RDKafkaErrorCode::TopicAuthorizationFailed
-                | RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::InconsistentGroupProtocol,
-            ) => {
-                let fault = match Fault::of(error) {
-                    Fault::TopicMissing { .. } => Fault::TopicMissing {
-                        name: "that a group reads".to_owned(),
-                    },
-                    fault => fault,
-                };
-                warn!(%fault, "the group can't be joined at present");
-                self.holdings.trouble(fault.during("reading as a group"));
+        let fault = match Fault::of(error) {
+            Fault::TopicMissing { .. } => Fault::TopicMissing {
+                name: "that a group reads".to_owned(),
+            },
+            fault @ Fault::Forbidden { .. } => fault,
+            Fault::Unreachable { .. }
+            | Fault::CredentialsRefused { .. }
+            | Fault::TlsFailed { .. }
+            | Fault::PartitionCount { .. }
+            | Fault::TimedOut { .. }
+            | Fault::Settings { .. }
+            | Fault::Other { .. } => {
+                debug!(%error, "as a member of a group");
+                return;
             }
-            _ => debug!(%error, "as a member of a group"),
-        }
+        };
+        warn!(%fault, "the group can't be joined at present");
+        self.holdings.trouble(fault.during("reading as a group"));
     }
 
     /// Gives up everything at once.

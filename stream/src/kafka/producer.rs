@@ -23,7 +23,7 @@ use rdkafka::{
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
     statistics::Statistics,
 };
-use schemas::{Position, Topic};
+use schemas::{Position, Timestamp, Topic};
 use tokio::sync::oneshot;
 use tracing::warn;
 
@@ -123,10 +123,12 @@ impl Appender {
         };
         for (index, record) in records.iter().enumerate() {
             let partition = pending.partitions[index];
-            let timestamp = clock.as_mut().map(|(now, latest)| {
-                let latest = latest.entry((topic, partition)).or_insert(*now);
-                *latest = (*latest).max(*now);
-                *latest
+            let kept = record.appended_at.map(Timestamp::millis);
+            let timestamp = clock.as_mut().map_or(kept, |(now, latest)| {
+                let at = kept.unwrap_or(*now);
+                let latest = latest.entry((topic, partition)).or_insert(at);
+                *latest = (*latest).max(at);
+                Some(*latest)
             });
             let delivery = Box::new(Delivery {
                 pending: Arc::clone(&pending),
@@ -262,7 +264,7 @@ impl Outcome {
 }
 
 impl Delivery {
-    fn settle(self: Box<Self>, outcome: Outcome) {
+    fn settle(&self, outcome: Outcome) {
         let pending = &self.pending;
         pending
             .outcomes

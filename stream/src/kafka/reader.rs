@@ -92,20 +92,7 @@ impl Readers {
                 None => idle.pop(),
             }
         };
-        let mut reader = match kept {
-            Some(reader) => reader,
-            None => {
-                let mut config = fetching_client(&self.settings, GROUP, BUFFERED_BYTES_MAX);
-                config.set("enable.partition.eof", "true");
-                let observer = Observer {
-                    condition: Arc::clone(&self.condition),
-                };
-                Reader {
-                    client: BaseConsumer::from_config_and_context(&config, observer)?,
-                    next: None,
-                }
-            }
-        };
+        let mut reader = kept.map_or_else(|| self.connect(), Ok)?;
         let (topic, partition) = slice.partition;
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(
@@ -116,6 +103,18 @@ impl Readers {
         reader.client.assign(&assignment)?;
         reader.next = None;
         Ok(reader)
+    }
+
+    fn connect(&self) -> Result<Reader, KafkaError> {
+        let mut config = fetching_client(&self.settings, GROUP, BUFFERED_BYTES_MAX);
+        config.set("enable.partition.eof", "true");
+        let observer = Observer {
+            condition: Arc::clone(&self.condition),
+        };
+        Ok(Reader {
+            client: BaseConsumer::from_config_and_context(&config, observer)?,
+            next: None,
+        })
     }
 
     fn read_with(
@@ -142,20 +141,19 @@ impl Readers {
                 break;
             }
             match reader.client.poll(left.min(Duration::from_millis(100))) {
-                None => {}
-                Some(Ok(message)) => {
-                    // Nothing else is assigned; what a former assignment left behind is filtered
-                    // by the library, and here once more.
+                // Nothing else is assigned; what a former assignment left behind is filtered by
+                // the library, and here once more.
+                Some(Ok(message))
                     if message.partition() == partition
                         && message.topic() == name
-                        && message.offset() >= next
-                    {
-                        let record = received::record(slice.partition, &message);
-                        next = record.position.offset + 1;
-                        bytes += record.bytes();
-                        records.push(record);
-                    }
+                        && message.offset() >= next =>
+                {
+                    let record = received::record(slice.partition, &message);
+                    next = record.position.offset + 1;
+                    bytes += record.bytes();
+                    records.push(record);
                 }
+                None | Some(Ok(_)) => {}
                 Some(Err(KafkaError::PartitionEOF(at))) if at == partition => {
                     if !end_may_be_old || !records.is_empty() {
                         // Nothing but a transaction's marker can follow.

@@ -41,16 +41,17 @@ fn headers(position: Position, found: &BorrowedHeaders) -> Vec<Header> {
         .filter_map(|index| {
             // The client library panics at a name that isn't UTF-8, which a foreign producer may
             // have written. The record stays readable, without that header.
-            match catch_unwind(AssertUnwindSafe(|| found.get(index))) {
-                Ok(header) => Some(Header {
+            let copied = catch_unwind(AssertUnwindSafe(|| {
+                let header = found.get(index);
+                Header {
                     name: header.key.to_owned(),
                     value: header.value.map_or_else(Bytes::new, Bytes::copy_from_slice),
-                }),
-                Err(_) => {
-                    warn!(%position, "a header whose name is not UTF-8 is left out");
-                    None
                 }
+            }));
+            if copied.is_err() {
+                warn!(%position, "a header whose name is not UTF-8 is left out");
             }
+            copied.ok()
         })
         .collect()
 }

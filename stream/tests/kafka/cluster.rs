@@ -73,6 +73,10 @@ pub async fn open(settings: &KafkaSettings, times: AppendTimes) -> Arc<KafkaLog>
     log
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "numbers and strings as they are at the call"
+)]
 pub fn record(value: impl ToString) -> NewRecord {
     NewRecord::new("key", value.to_string())
 }
