@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use hissaback::{
     commands::{
         self, audit::AuditArguments, backfill::BackfillArguments, demo::DemoArguments,
-        healthcheck::HealthcheckArguments, migrate::MigrateArguments,
+        healthcheck::HealthcheckArguments, log_copy::LogArguments, migrate::MigrateArguments,
         reference::ReferenceArguments, role::RoleCommand, secrets::SecretsArguments,
         up::UpArguments,
     },
@@ -39,6 +39,8 @@ enum Command {
     Audit(AuditArguments),
     /// Bring the schemas of services up to date: PostgreSQL, ClickHouse, topics, the registry.
     Migrate(MigrateArguments),
+    /// The log as a whole: copy it, offset by offset, into another.
+    Log(LogArguments),
     /// Make the keys and tokens that processes share, in a new file.
     Secrets(SecretsArguments),
     /// Ask a process how it is; exits with 1 if it can't do its work.
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Reference(arguments) => commands::block_on(commands::reference::run(arguments)),
         Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
         Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
+        Command::Log(arguments) => commands::block_on(commands::log_copy::run(arguments)),
         Command::Secrets(arguments) => commands::secrets::run(&arguments),
         Command::Healthcheck(arguments) => {
             commands::block_on(commands::healthcheck::run(arguments))

@@ -6,6 +6,7 @@
 //! | [`audit`] | the invariants of design section 9, as queries |
 //! | [`fates`] | what became of every accepted report |
 //! | [`backfill`] | a network's CSV export, through the same pipeline as postbacks |
+//! | [`log_copy`] | a whole log into an empty one, offset by offset |
 //! | [`caught_up`] | whether the ledger has folded what the log held |
 //! | [`payout_run`] | pays what has matured, once the two above say that it may |
 //! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
@@ -21,6 +22,7 @@ pub mod dead_letters;
 pub mod event_ids;
 pub mod fates;
 pub mod healing;
+pub mod log_copy;
 mod originals;
 pub mod payout_run;
 pub mod reference;

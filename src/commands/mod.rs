@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backfill;
 pub mod demo;
 pub mod healthcheck;
+pub mod log_copy;
 pub mod migrate;
 pub mod reference;
 pub mod role;

@@ -18,13 +18,18 @@ use stream::{
 use super::{KafkaPlace, LogPlace, Placement, RegistryPlace, Starting};
 use crate::embedded::DataDirectory;
 
+/// Where the log is in a data directory.
+pub const LOG_DIRECTORY: &str = "log";
+
 /// How long a command that somebody waits for waits for brokers.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The log, and what is up for its sake.
-pub(super) struct OpenLog {
-    pub(super) log: Arc<dyn Log>,
-    pub(super) registry: Option<EmbeddedRegistry>,
+pub struct OpenLog {
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Serves its schemas, where no registry is configured.
+    pub registry: Option<EmbeddedRegistry>,
 }
 
 /// Opens the log. One on brokers that are away is opened nonetheless by a process that serves: its
@@ -38,18 +43,37 @@ pub(super) async fn open(
     clock: Arc<dyn Clock>,
     starting: &Starting,
 ) -> anyhow::Result<OpenLog> {
-    let place = match &placement.log {
+    match &placement.log {
         LogPlace::Embedded => {
             let data = data.context("an embedded log needs a data directory")?;
-            let directory = data.subdirectory("log")?;
-            let log = EmbeddedLog::open(directory, clock, EmbeddedOptions::default())?;
-            return Ok(OpenLog {
-                log,
-                registry: None,
-            });
+            open_embedded(data, clock)
         }
-        LogPlace::Kafka(place) => place,
-    };
+        LogPlace::Kafka(place) => open_on_brokers(place, clock, starting).await,
+    }
+}
+
+/// Opens the log of a data directory, making it if there is none.
+///
+/// # Errors
+/// When it can't be used.
+pub fn open_embedded(data: &DataDirectory, clock: Arc<dyn Clock>) -> anyhow::Result<OpenLog> {
+    let directory = data.subdirectory(LOG_DIRECTORY)?;
+    let log = EmbeddedLog::open(directory, clock, EmbeddedOptions::default())?;
+    Ok(OpenLog {
+        log,
+        registry: None,
+    })
+}
+
+/// Opens a log on brokers; for a command that somebody waits for, once it is ready.
+///
+/// # Errors
+/// One sentence with the remedy.
+pub async fn open_on_brokers(
+    place: &KafkaPlace,
+    clock: Arc<dyn Clock>,
+    starting: &Starting,
+) -> anyhow::Result<OpenLog> {
     let (ids, registry) = schema_ids(place, starting).await?;
     let times = match place.topics.times {
         TopicTimes::Broker => AppendTimes::Broker,

@@ -18,9 +18,10 @@ use stream::{Clock, Log, registry::EmbeddedRegistry};
 use self::health::{Probe, answered, component, of_log, supervised};
 pub use self::{
     health::{Starting, register_health},
+    log::{LOG_DIRECTORY, OpenLog, open_embedded, open_on_brokers},
     placement::{
         ClickHousePlace, KafkaPlace, LogPlace, Placement, PlacementError, PostgresPlace,
-        RegistryPlace,
+        RegistryPlace, kafka_place,
     },
     postgres::{Postgres, postgres_may_return},
 };

@@ -129,7 +129,10 @@ impl Inner {
                 partition,
                 offset: kept.watermarks().high,
             };
-            let appended_at = kept.last_appended_at.map_or(now, |last| last.max(now));
+            let appended_at = record.appended_at.unwrap_or(now);
+            let appended_at = kept
+                .last_appended_at
+                .map_or(appended_at, |last| last.max(appended_at));
             kept.last_appended_at = Some(appended_at);
             let NewRecord {
                 key,

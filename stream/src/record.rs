@@ -24,6 +24,9 @@ pub struct NewRecord {
     pub value: Bytes,
     /// Its headers, in order.
     pub headers: Vec<Header>,
+    /// The append time to keep, or `None` for the log's own clock. One before the partition's last
+    /// becomes that one.
+    pub appended_at: Option<Timestamp>,
 }
 
 impl NewRecord {
@@ -34,6 +37,7 @@ impl NewRecord {
             key: key.into(),
             value: value.into(),
             headers: Vec::new(),
+            appended_at: None,
         }
     }
 
@@ -51,6 +55,14 @@ impl NewRecord {
     #[must_use]
     pub fn in_partition(mut self, partition: i32) -> Self {
         self.partition = Some(partition);
+        self
+    }
+
+    /// With the append time that it had elsewhere: for a copy that has to keep it. (Brokers whose
+    /// topics are set to times of their own don't take it.)
+    #[must_use]
+    pub fn appended_at(mut self, at: Timestamp) -> Self {
+        self.appended_at = Some(at);
         self
     }
 

@@ -7,6 +7,7 @@ use schemas::{Position, Topic};
 use super::{Subject, append, numbered, offsets, read_all, run_of, values};
 use crate::{
     admission::Limits,
+    clock::Clock,
     error::{AppendError, Refusal},
     log::Watermarks,
     record::{Header, NewRecord},
@@ -116,6 +117,7 @@ pub(super) async fn keys_values_and_headers_are_kept_byte_for_byte(subject: &dyn
                 header("origin", &empty),
                 header("ÿnïcode", &empty),
             ],
+            appended_at: None,
         },
     ];
     let positions = append(&*log, Topic::DeadLetters, written.clone()).await;
@@ -130,6 +132,31 @@ pub(super) async fn keys_values_and_headers_are_kept_byte_for_byte(subject: &dyn
             (position, written.key, written.value, written.headers)
         );
     }
+}
+
+pub(super) async fn a_copy_keeps_its_times(subject: &dyn Subject) {
+    let Some(clock) = subject.clock() else { return };
+    let log = subject.fresh(Limits::default()).await;
+    let now = clock.now();
+    let at = |millis| {
+        numbered("copy", 0)
+            .in_partition(0)
+            .appended_at(now.plus_millis(millis))
+    };
+    let copies = vec![at(-9_000), at(-9_000), at(-5_000), at(-7_000)];
+    append(&*log, Topic::Payouts, copies).await;
+    append(&*log, Topic::Payouts, run_of(0, 1)).await;
+    append(&*log, Topic::Payouts, vec![at(-1)]).await;
+    let times: Vec<i64> = read_all(&*log, Topic::Payouts, 0)
+        .await
+        .iter()
+        .map(|record| record.appended_at.millis_since(now))
+        .collect();
+    assert_eq!(times, [-9_000, -9_000, -5_000, -5_000, 0, 0]);
+    let found = log
+        .offset_for_time(Topic::Payouts, 0, now.plus_millis(-6_000))
+        .await;
+    assert_eq!(found.expect("it exists"), Some(2));
 }
 
 pub(super) async fn an_empty_batch_is_nothing(subject: &dyn Subject) {

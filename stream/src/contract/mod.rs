@@ -58,6 +58,7 @@ const CHECKS: &[Check] = checks![
     appending::keys_choose_the_partition_as_in_java,
     appending::a_given_partition_overrides_the_key,
     appending::keys_values_and_headers_are_kept_byte_for_byte,
+    appending::a_copy_keeps_its_times,
     appending::an_empty_batch_is_nothing,
     appending::concurrent_appends_keep_their_own_order,
     appending::too_large_a_record_is_refused_and_nothing_is_written,

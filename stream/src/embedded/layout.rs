@@ -138,6 +138,8 @@ pub(super) struct Encoded {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Placed {
     pub(super) partition: i32,
+    /// The append time that it has to keep, if any.
+    pub(super) appended_at: Option<Timestamp>,
     bytes: usize,
 }
 
@@ -166,6 +168,7 @@ impl Encoded {
             let partition = record.partition_in(topic);
             placed.push(Placed {
                 partition,
+                appended_at: record.appended_at,
                 bytes: buffer.len() - start,
             });
         }
@@ -263,7 +266,7 @@ mod tests {
         ) -> NewRecord {
             let headers =
                 headers.into_iter().map(|(name, value)| Header { name, value }).collect();
-            NewRecord { partition: None, key, value, headers }
+            NewRecord { partition: None, key, value, headers, appended_at: None }
         }
     }
 

@@ -205,7 +205,8 @@ impl Writer {
             let partition = (topic, placed.partition);
             let end = self.end(partition);
             // The clock may step back; append times don't.
-            end.last_appended_at = end.last_appended_at.max(now);
+            let appended_at = placed.appended_at.unwrap_or(now);
+            end.last_appended_at = end.last_appended_at.max(appended_at);
             let offset = end.next_offset;
             end.next_offset += 1;
             let value = encoded.take(placed, end.last_appended_at);

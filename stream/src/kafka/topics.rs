@@ -2,6 +2,8 @@
 //! there. What differs is reported and never altered: it may be somebody's intention, and some of
 //! it (partitions) can't be undone.
 
+mod times;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -10,15 +12,18 @@ use std::{
 };
 
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
+    },
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
 };
 use schemas::Topic;
 
+pub use self::times::{TopicTimes, set_times};
 use super::{
-    asking::of_question,
+    asking::{hear, of_question},
     condition::{Condition, Observer},
     consumer::blocking,
     fault::Fault,
@@ -59,17 +64,6 @@ impl Default for TopicSettings {
             retention: DAY * 7 * 365,
         }
     }
-}
-
-/// Who sets the append times of a topic's records: agrees with [`super::AppendTimes`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TopicTimes {
-    /// The partition's leader (`LogAppendTime`). The port's append time is the log's own: rules
-    /// compare it, so it must not be a time that a producer drew seconds earlier, or made up.
-    /// It never decreases as far as the brokers' clocks don't.
-    Broker,
-    /// The producer (`CreateTime`), by a clock that a test or the demo sets; any time is taken.
-    Producer,
 }
 
 /// What was found, by the topics' names in the cluster.
@@ -216,17 +210,7 @@ fn expected(
         ("unclean.leader.election.enable", "false".to_owned()),
         ("max.message.bytes", settings.batch_bytes_max().to_string()),
     ]);
-    match wanted.times {
-        TopicTimes::Broker => {
-            expected.insert("message.timestamp.type", "LogAppendTime".to_owned());
-        }
-        TopicTimes::Producer => {
-            let any = i64::MAX.to_string();
-            expected.insert("message.timestamp.type", "CreateTime".to_owned());
-            expected.insert("message.timestamp.before.max.ms", any.clone());
-            expected.insert("message.timestamp.after.max.ms", any);
-        }
-    }
+    expected.extend(wanted.times.properties());
     expected
 }
 
@@ -244,6 +228,7 @@ struct Found {
 
 impl Cluster {
     fn connect(settings: &KafkaSettings) -> Result<Self, LogError> {
+        settings.check()?;
         let condition = Condition::new(&settings.brokers);
         let observer = Observer {
             condition: Arc::clone(&condition),
@@ -286,6 +271,21 @@ impl Cluster {
         Ok(report)
     }
 
+    /// The topic's settings, as the brokers describe them.
+    async fn described(&self, name: &str) -> Result<ConfigResource, LogError> {
+        const DOING: &str = "asking for a topic's settings";
+        let described = self
+            .admin
+            .describe_configs(&[ResourceSpecifier::Topic(name)], &options())
+            .await
+            .map_err(|error| self.fault(&error, name).during(DOING))?;
+        described
+            .into_iter()
+            .next()
+            .unwrap_or(Err(RDKafkaErrorCode::UnknownTopicOrPartition))
+            .map_err(|code| self.fault(&KafkaError::AdminOp(code), name).during(DOING))
+    }
+
     async fn differences(
         &self,
         topic: Topic,
@@ -293,17 +293,7 @@ impl Cluster {
         there: &Found,
         wanted: &TopicSettings,
     ) -> Result<Vec<TopicDifference>, LogError> {
-        const DOING: &str = "comparing topics";
-        let described = self
-            .admin
-            .describe_configs(&[ResourceSpecifier::Topic(name)], &options())
-            .await
-            .map_err(|error| self.fault(&error, name).during(DOING))?;
-        let described = described
-            .into_iter()
-            .next()
-            .unwrap_or(Err(RDKafkaErrorCode::UnknownTopicOrPartition))
-            .map_err(|code| self.fault(&KafkaError::AdminOp(code), name).during(DOING))?;
+        let described = self.described(name).await?;
         let mut properties = vec![
             (
                 "partitions",
@@ -411,7 +401,7 @@ fn found(
     for topic in Topic::ALL {
         let name = settings.topic_name(topic);
         let metadata = client.fetch_metadata(Some(&name), settings.request_timeout);
-        while client.poll(Duration::ZERO).is_some() {}
+        hear(&client);
         let metadata =
             metadata.map_err(|error| of_question(&error, &name, condition).during(DOING))?;
         for topic in metadata.topics() {

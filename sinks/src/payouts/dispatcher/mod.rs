@@ -23,6 +23,7 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::metrics::Metrics;
+pub use self::trigger::GROUP;
 use super::{
     agcod::{AgcodClient, ClientError},
     config::{CHANNEL, PayoutsConfig},

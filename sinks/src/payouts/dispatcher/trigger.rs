@@ -18,7 +18,8 @@ use crate::payouts::{
     store::{CommandOrder, StoreError},
 };
 
-const GROUP: &str = "payout-dispatcher";
+/// The dispatchers' consumer group.
+pub const GROUP: &str = "payout-dispatcher";
 const TOPICS: [Topic; 2] = [Topic::Payouts, Topic::Commands];
 const RECORDS_MAX: usize = 500;
 const WAIT: Duration = Duration::from_secs(1);
