@@ -22,7 +22,8 @@ use super::{
     condition::{Condition, Observer},
     fault::Fault,
     fetcher::Fetcher,
-    holdings::{Changes, Gathered, Holdings},
+    gathering::Gathered,
+    holdings::{Changes, Holdings},
     membership::{ClientSlot, Clients, Member, Membership},
     settings::{KafkaSettings, member_client},
 };

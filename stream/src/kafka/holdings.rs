@@ -6,22 +6,15 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
-use rdkafka::{Message, error::RDKafkaErrorCode};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
-use super::{
-    fault::Fault,
-    fetcher::{Fetched, Fetcher, Start},
-    received,
-};
+use super::fetcher::{Fetched, Fetcher, Start};
 use crate::{
     error::LogError,
     log::{GroupEvent, Partition},
-    record::Record,
 };
 
 /// Shared between the reader and the thread.
@@ -38,34 +31,34 @@ pub(super) struct Holdings {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// What the reader has not been told yet, in order.
-    untold: VecDeque<GroupEvent>,
-    held: BTreeMap<Partition, Holding>,
+    pub(super) untold: VecDeque<GroupEvent>,
+    pub(super) held: BTreeMap<Partition, Holding>,
     /// The partition served last, so that the next one is served first.
-    served_last: Option<Partition>,
+    pub(super) served_last: Option<Partition>,
     /// Something to tell the reader once.
-    trouble: Option<LogError>,
+    pub(super) trouble: Option<LogError>,
 }
 
-struct Holding {
+pub(super) struct Holding {
     /// The topic's name in the cluster.
-    name: String,
-    stage: Stage,
+    pub(super) name: String,
+    pub(super) stage: Stage,
     /// The next offset to be given to the reader.
-    next: i64,
+    pub(super) next: i64,
     /// The end is here or beyond.
-    end: i64,
-    committed: Option<i64>,
+    pub(super) end: i64,
+    pub(super) committed: Option<i64>,
     /// Why it can't be read from `next`.
-    refused: Option<LogError>,
+    pub(super) refused: Option<LogError>,
     /// `None` when it isn't fetched: refused, or no longer read.
-    fetched: Option<Fetched>,
+    pub(super) fetched: Option<Fetched>,
 }
 
 /// From being assigned to being released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Reading,
     /// To be finished, committed and released.
     Draining,
@@ -80,15 +73,6 @@ pub(super) struct Changes {
     pub(super) moved: Vec<(Partition, i64)>,
     /// Those that may lie beyond the end, as far as it is known.
     pub(super) beyond: Vec<(Partition, i64)>,
-}
-
-/// Records, or why there are none.
-pub(super) enum Gathered {
-    Records(Vec<Record>),
-    /// Nothing at present.
-    Nothing,
-    /// The next offset of this partition isn't kept any more, or was never there.
-    OutOfRange(Partition, i64),
 }
 
 impl Holdings {
@@ -241,91 +225,6 @@ impl Holdings {
         state.trouble.take().map_or(Ok(None), Err)
     }
 
-    /// Takes up to `records_max` records: an even share from each partition that has some, then
-    /// another round with what is left; who is first goes round.
-    pub(super) fn gather(
-        &self,
-        records_max: usize,
-        bytes_max: usize,
-    ) -> Result<Gathered, LogError> {
-        let mut state = self.state();
-        let State {
-            held,
-            served_last,
-            trouble,
-            ..
-        } = &mut *state;
-        let mut waiting = Vec::new();
-        for (partition, holding) in held.iter_mut() {
-            if holding.stage == Stage::Reading {
-                if let Some(refused) = &holding.refused {
-                    return Err(refused.clone());
-                }
-                waiting.push((*partition, holding, Vec::new()));
-            }
-        }
-        let first = waiting
-            .iter()
-            .position(|(partition, ..)| Some(*partition) > *served_last)
-            .unwrap_or(0);
-        waiting.rotate_left(first);
-
-        let (mut left, mut bytes) = (records_max.max(1), 0);
-        let mut served = Vec::with_capacity(waiting.len());
-        while left > 0 && bytes < bytes_max && !waiting.is_empty() {
-            let share = left.div_ceil(waiting.len());
-            let mut more = Vec::with_capacity(waiting.len());
-            for (partition, holding, mut records) in waiting {
-                let room = share.min(left);
-                let mut taken = 0;
-                let drained = loop {
-                    if taken == room || bytes >= bytes_max {
-                        break false;
-                    }
-                    match holding.take(partition) {
-                        Ok(Some(record)) => {
-                            bytes += record.bytes();
-                            taken += 1;
-                            records.push(record);
-                        }
-                        Ok(None) => break true,
-                        Err(Trouble::Astray) => {
-                            self.fail();
-                            return Err(self.check_open().err().unwrap_or(LogError::Closed));
-                        }
-                        Err(Trouble::OutOfRange) => {
-                            if served.is_empty() && records.is_empty() && more.is_empty() {
-                                return Ok(Gathered::OutOfRange(partition, holding.next));
-                            }
-                            holding.refused = Some(out_of_range(partition, holding.next));
-                            break true;
-                        }
-                        Err(Trouble::Fault(fault)) => {
-                            *trouble = Some(fault.during("fetching"));
-                            break true;
-                        }
-                    }
-                };
-                left -= taken;
-                if taken > 0 {
-                    *served_last = Some(partition);
-                }
-                if drained {
-                    served.push(records);
-                } else {
-                    more.push((partition, holding, records));
-                }
-            }
-            waiting = more;
-        }
-        served.extend(waiting.into_iter().map(|(.., records)| records));
-        let records: Vec<Record> = served.into_iter().flatten().collect();
-        if records.is_empty() {
-            return trouble.take().map_or(Ok(Gathered::Nothing), Err);
-        }
-        Ok(Gathered::Records(records))
-    }
-
     /// Why the partition can't be read on, until it is sought elsewhere.
     pub(super) fn refuse(&self, partition: Partition, refused: LogError) {
         if let Some(holding) = self.state().held.get_mut(&partition) {
@@ -412,51 +311,9 @@ impl Holdings {
         Ok(())
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Nothing above panics half way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-enum Trouble {
-    /// A message of another partition.
-    Astray,
-    OutOfRange,
-    Fault(Fault),
-}
-
-impl Holding {
-    /// The next record, if one was fetched.
-    fn take(&mut self, partition: Partition) -> Result<Option<Record>, Trouble> {
-        let Some(fetched) = &self.fetched else {
-            return Ok(None);
-        };
-        loop {
-            match fetched.poll(Duration::ZERO) {
-                None => return Ok(None),
-                Some(Ok(message)) => {
-                    if message.partition() != partition.1 || message.topic() != self.name {
-                        return Err(Trouble::Astray);
-                    }
-                    let record = received::record(partition, &message);
-                    let offset = record.position.offset;
-                    // Fetched again after a change of leaders.
-                    if offset >= self.next {
-                        self.next = offset + 1;
-                        self.end = self.end.max(self.next);
-                        return Ok(Some(record));
-                    }
-                }
-                Some(Err(error)) => {
-                    return Err(match error.rdkafka_error_code() {
-                        Some(
-                            RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange,
-                        ) => Trouble::OutOfRange,
-                        _ => Trouble::Fault(Fault::of(&error)),
-                    });
-                }
-            }
-        }
     }
 }
 
@@ -466,12 +323,4 @@ fn stop(fetcher: &Fetcher, partition: Partition, holding: &mut Holding) {
     {
         warn!(%error, ?partition, "a partition is fetched on in vain");
     }
-}
-
-/// Until the bounds are known.
-fn out_of_range((topic, partition): Partition, next: i64) -> LogError {
-    Fault::Other {
-        reason: format!("offset {next} of {topic}/{partition} is out of range"),
-    }
-    .during("fetching")
 }

@@ -18,6 +18,7 @@ mod condition;
 mod consumer;
 mod fault;
 mod fetcher;
+mod gathering;
 mod holdings;
 mod membership;
 mod monitor;

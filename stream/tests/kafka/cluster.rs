@@ -37,6 +37,10 @@ pub fn settings(bootstrap: impl Into<String>) -> KafkaSettings {
     let mut settings = KafkaSettings::new(bootstrap);
     let log = LOGS.fetch_add(1, Ordering::Relaxed);
     settings.topic_prefix = format!("test-{}-{log}-", std::process::id());
+    // A broker that shares two cores with a build may take its time. Nothing waits for these but
+    // what is lost; a test of that sets its own.
+    settings.delivery_timeout = Duration::from_secs(40);
+    settings.request_timeout = Duration::from_secs(30);
     settings.session_timeout = Duration::from_secs(6);
     settings
 }

@@ -40,6 +40,8 @@ fn authority() -> PathBuf {
 
 fn settings(mechanism: SaslMechanism, password: &str, ca_file: Option<PathBuf>) -> KafkaSettings {
     let mut settings = cluster::settings(broker().bootstrap());
+    // Administration asks for so long before it says what is wrong.
+    settings.request_timeout = Duration::from_secs(5);
     settings.security = Security {
         tls: Some(Tls {
             ca_file,
