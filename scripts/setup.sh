@@ -265,12 +265,30 @@ set_up_by_maven() {
     work=
 }
 
+# A Python with the client that stands for other people's. It can't be moved once it is made, so
+# the list by which it was made is put beside it last.
+set_up_python() {
+    local directory=$cache/python requirements=$scripts/kafka/requirements.txt
+    cmp -s "$requirements" "$directory/requirements.txt" && return
+    if ! has python3 || ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
+        can_use_apt || fail "Python 3 with venv is missing: install it (Debian: python3-venv)"
+        apt_install python3-venv
+    fi
+    say "fetching $(grep -v '^#' "$requirements") with pip into $directory"
+    rm -rf "$directory"
+    python3 -m venv "$directory"
+    "$directory/bin/pip" install --quiet --disable-pip-version-check --requirement "$requirements" ||
+        fail "pip could not fetch what $requirements names"
+    cp "$requirements" "$directory/requirements.txt"
+}
+
 set_up_kafka() {
     lock
     set_up_java
     set_up_by_maven "Apache Kafka" "$scripts/kafka/kafka.xml" "$cache/kafka" copy-dependencies
     set_up_by_maven "a schema registry" "$scripts/kafka/registry.xml" "$cache/registry" \
         unpack-dependencies
+    set_up_python
     say "Apache Kafka and the schema registry: $cache/kafka, $cache/registry, run by $(find_java)"
 }
 

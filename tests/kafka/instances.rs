@@ -1,0 +1,153 @@
+//! Two instances of each role, and `kill -9` of one of each under load.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use serde_json::Value;
+
+use crate::{
+    http::{COMMISSION_PAISE, counter, sell, until},
+    installation::{Installation, Instance, shared_broker, shared_registry, succeeded},
+};
+
+const SALES: u32 = 360;
+const SENDERS: usize = 4;
+
+/// Sales, sent by several senders at once, up to a limit that rises.
+struct Load {
+    next: Arc<AtomicU32>,
+    senders: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(addresses: &[SocketAddr]) -> Self {
+        let next = Arc::new(AtomicU32::new(0));
+        let senders = (0..SENDERS)
+            .map(|_| {
+                let next = Arc::clone(&next);
+                let addresses = addresses.to_vec();
+                thread::spawn(move || {
+                    loop {
+                        let sale = next.fetch_add(1, Ordering::Relaxed);
+                        if sale >= SALES {
+                            return;
+                        }
+                        sell(&addresses, sale);
+                    }
+                })
+            })
+            .collect();
+        Self { next, senders }
+    }
+
+    fn wait_for(&self, sales: u32) {
+        until("the sales are sent", || {
+            self.next.load(Ordering::Relaxed) >= sales
+        });
+    }
+
+    fn finish(self) {
+        for sender in self.senders {
+            sender.join().expect("every sale was answered");
+        }
+    }
+}
+
+/// What each instance counts of its work.
+fn work(role: &str) -> Option<&'static str> {
+    match role {
+        "ingest" => Some("hissaback_ingest_accepted_total"),
+        "process" => Some("hissaback_processors_decisions_total"),
+        "ledger" => Some("hissaback_ledger_reports_total"),
+        // One instance works, and another stands by.
+        _ => None,
+    }
+}
+
+#[test]
+fn two_instances_share_the_work_and_a_killed_one_loses_and_doubles_nothing() {
+    let installation = Installation::make("instances", shared_broker(), Some(shared_registry()));
+    let analytics = installation.start(&[("analytics", 1)]);
+    let mut instances = installation.start(&[
+        ("ingest", 2),
+        ("process", 2),
+        ("ledger", 2),
+        ("relay", 2),
+        ("schedule", 2),
+    ]);
+    let addresses: Vec<SocketAddr> = instances
+        .iter()
+        .filter(|instance| instance.role == "ingest")
+        .map(|instance| instance.address)
+        .collect();
+    let load = Load::start(&addresses);
+    load.wait_for(SALES / 3);
+    for instance in &instances {
+        if let Some(work) = work(&instance.role) {
+            until(&format!("an instance of {} works", instance.role), || {
+                counter(instance.address, work) > 0.0
+            });
+        }
+    }
+    // The first of each role, in the middle of what it does.
+    for instance in instances.iter_mut().step_by(2) {
+        instance.kill();
+    }
+    load.wait_for(SALES * 2 / 3);
+    for instance in instances.iter_mut().step_by(2) {
+        instance.start(&installation);
+    }
+    load.finish();
+    until("the ledger has every order", || {
+        installation.number("SELECT count(DISTINCT txn_id) FROM ledger") >= i64::from(SALES)
+            && installation.number("SELECT count(*) FROM outbox") == 0
+    });
+    for instance in &instances {
+        instance.wait_until_up();
+    }
+    instances.into_iter().for_each(Instance::stop);
+    check_books(&installation);
+    // What the ledger says is in the log; the audit waits for nobody.
+    analytics.into_iter().for_each(Instance::stop);
+    let mut audit = installation.command(&["audit", "--json"]);
+    let audit = installation
+        .with_data_dir(&mut audit, "analytics-0")
+        .output();
+    let report: Value = serde_json::from_str(&succeeded(&audit.expect("it runs"))).expect("JSON");
+    assert_eq!(report["ok"], true, "{report:#}");
+    installation.end();
+}
+
+/// The senders' own record against the ledger.
+fn check_books(installation: &Installation) {
+    let sales = i64::from(SALES);
+    let number = |query| installation.number(query);
+    assert_eq!(number("SELECT count(DISTINCT txn_id) FROM ledger"), sales);
+    assert_eq!(number("SELECT count(*) FROM ledger"), sales);
+    assert_eq!(
+        number("SELECT count(*) FROM ledger WHERE status = 'confirmed'"),
+        sales
+    );
+    let receivable = SALES * COMMISSION_PAISE;
+    let receivable = format!("-{}.{:02}", receivable / 100, receivable % 100);
+    assert_eq!(
+        installation.text(
+            "SELECT sum(amount)::numeric(20,2)::text FROM postings
+             WHERE account = 'network_receivable'"
+        ),
+        Some(receivable)
+    );
+    assert_eq!(
+        number(
+            "SELECT count(*) FROM (SELECT FROM postings GROUP BY transaction_id, currency
+             HAVING sum(amount) <> 0) AS unbalanced"
+        ),
+        0
+    );
+}
