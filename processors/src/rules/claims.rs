@@ -90,19 +90,15 @@ impl<'a> Name<'a> {
 
     /// Whether a report of this name may belong to `claim`, which other names made.
     fn fits(self, claim: &Claim<'_>) -> bool {
-        let goals_agree = |report: &Report, goal: &str| {
-            report
-                .fields
-                .goal_id
-                .as_deref()
-                .is_none_or(|other| other == goal)
-        };
+        let has_order = |order: &str| claim.has(|report| report.order_number() == Some(order));
+        let has_goal =
+            |goal: &str| claim.has(|report| report.fields.goal_id.as_deref() == Some(goal));
+        let goalless = || !claim.has(|report| report.fields.goal_id.is_some());
         match self {
             Self::Conversion(_) => false,
-            Self::OrderAndGoal(order, goal) => claim
-                .has(|report| report.order_number() == Some(order) && goals_agree(report, goal)),
-            Self::Order(order) => claim.has(|report| report.order_number() == Some(order)),
-            Self::Goal(goal) => claim.has(|report| report.fields.goal_id.as_deref() == Some(goal)),
+            Self::OrderAndGoal(order, goal) => has_order(order) && (has_goal(goal) || goalless()),
+            Self::Order(order) => has_order(order),
+            Self::Goal(goal) => has_goal(goal),
             Self::Nothing => true,
         }
     }
@@ -183,7 +179,7 @@ fn place(name: Name<'_>, report: &Report, stronger: &[Claim<'_>]) -> Placement {
     let mut candidates: Vec<(Timestamp, usize)> = stronger
         .iter()
         .enumerate()
-        .filter(|(_, claim)| !claim.ambiguous && name.fits(claim))
+        .filter(|(_, claim)| name.fits(claim))
         .map(|(index, claim)| (claim.first_appended_at().max(report.appended_at), index))
         .collect();
     candidates.sort_unstable();

@@ -64,6 +64,8 @@ struct Seen {
     sale_amounts: Vec<Amount>,
     payouts: Vec<Amount>,
     conversion_id: Option<String>,
+    /// The offer named last; the click's own says nothing new at first.
+    offer_id: Option<OfferId>,
     country: Option<Country>,
     as_of: Option<Timestamp>,
 }
@@ -115,7 +117,10 @@ fn repeats(report: &Report, folded: &Folded, seen: &Seen) -> bool {
         )
         && same(fields.country.as_ref(), seen.country.as_ref())
         && same(report.as_of.as_ref(), seen.as_of.as_ref())
-        && (other_offer(report).is_none() || folded.other_offer.is_some())
+        && same(
+            fields.offer_id.as_ref(),
+            Some(&seen.offer_id.unwrap_or(report.matched.click.offer_id)),
+        )
 }
 
 fn take(report: &Report, folded: &mut Folded, seen: &mut Seen) {
@@ -147,6 +152,7 @@ fn take(report: &Report, folded: &mut Folded, seen: &mut Seen) {
         fields.network_conversion_id.as_ref(),
         &mut seen.conversion_id,
     );
+    keep(fields.offer_id.as_ref(), &mut seen.offer_id);
     keep(fields.country.as_ref(), &mut seen.country);
     keep(report.as_of.as_ref(), &mut seen.as_of);
     folded.other_offer = folded.other_offer.or_else(|| other_offer(report));
