@@ -23,8 +23,8 @@ use super::{
 pub struct Finding {
     /// Which.
     pub reason: StatusReason,
-    /// The values that it rests on; empty where the reason says it all. Nothing in it tells of another tenant's claims but their
-    /// number.
+    /// The values that it rests on; empty where the reason says it all. Nothing in it tells of
+    /// another tenant's claims but their number.
     pub evidence: Cow<'static, str>,
 }
 
