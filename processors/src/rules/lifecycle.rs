@@ -219,8 +219,9 @@ pub fn evaluate(
         findings,
         order_owner: match neighbours.order {
             OrderStanding::Owner => None,
+            // Its own name: what owned the order was undone, and its report is here now.
             OrderStanding::Duplicate { owner } | OrderStanding::OwnedByClosed { owner } => {
-                Some(owner)
+                (owner != claim.name()).then_some(owner)
             }
         },
         currency: terms.currency,
