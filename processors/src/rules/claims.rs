@@ -198,24 +198,29 @@ impl<'a> Click<'a> {
             [] => Placement::Alone,
             [(_, only)] => Placement::Joins(*only),
             [(first_at, _), (second_at, _), ..] if first_at < second_at => {
-                self.joined_before(report, *second_at, stronger)
+                let had_joined = self.joined_before(report, *second_at);
+                let kept = candidates.iter().map(|(_, index)| *index).find(|index| {
+                    let shared = |one: &Report| holds(&had_joined, one);
+                    stronger[*index].has(shared)
+                });
+                kept.map_or(Placement::Ambiguous, Placement::Joins)
             }
             [..] => Placement::Ambiguous,
         }
     }
 
-    /// What a report had joined, if that claim was closed when the next candidate turned up.
-    fn joined_before(&self, report: &Report, at: Timestamp, stronger: &[Claim<'_>]) -> Placement {
-        let same = |one: &Report, other: &Report| one.position == other.position;
+    /// The reports of the claim that a report was in just before an instant, if that claim was
+    /// closed by then; none otherwise.
+    fn joined_before(&self, report: &Report, at: Timestamp) -> Vec<&'a Report> {
         let view = self.view_before(at);
-        let then = view.iter().find(|then| then.has(|one| same(one, report)));
+        let then = view.iter().find(|then| holds(&then.reports, report));
         let closed = then.filter(|then| fold::payable_at(then.reports.iter().copied()) <= at);
-        let joined = closed.and_then(|then| {
-            let kept = |claim: &Claim<'_>| claim.has(|one| then.has(|other| same(one, other)));
-            stronger.iter().position(kept)
-        });
-        joined.map_or(Placement::Ambiguous, Placement::Joins)
+        closed.map_or_else(Vec::new, |then| then.reports.clone())
     }
+}
+
+fn holds(reports: &[&Report], one: &Report) -> bool {
+    reports.iter().any(|report| report.position == one.position)
 }
 
 fn strength(name: Name<'_>) -> u8 {
