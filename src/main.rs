@@ -9,7 +9,8 @@ use clap::{Parser, Subcommand};
 use hissaback::{
     commands::{
         self, audit::AuditArguments, backfill::BackfillArguments, demo::DemoArguments,
-        reference::ReferenceArguments, up::UpArguments,
+        erase::EraseArguments, reference::ReferenceArguments, retention::RetentionArguments,
+        up::UpArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
 };
@@ -33,6 +34,10 @@ enum Command {
     Backfill(BackfillArguments),
     /// Tenants, offers, campaigns and links.
     Reference(ReferenceArguments),
+    /// Retire what is past its period, and make partitions ahead; `up` does it daily.
+    Retention(RetentionArguments),
+    /// Remove what is known of a person.
+    Erase(EraseArguments),
     /// Check the invariants of ledger and analytics; exits with 1 if one is broken.
     Audit(AuditArguments),
     /// Run the embedded ClickHouse engine; started by other commands, not by people.
@@ -53,6 +58,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::block_on(commands::demo::run(arguments)),
         Command::Backfill(arguments) => commands::block_on(commands::backfill::run(arguments)),
         Command::Reference(arguments) => commands::block_on(commands::reference::run(arguments)),
+        Command::Retention(arguments) => commands::block_on(commands::retention::run(arguments)),
+        Command::Erase(arguments) => commands::block_on(commands::erase::run(arguments)),
         Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
         Command::ClickhouseEngine(arguments) => run_engine(&arguments).map_err(Into::into),
     };

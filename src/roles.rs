@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use api::{Api, BearerToken, Tokens};
+use api::{Api, BearerToken, ComponentHealth, ComponentState, HealthSource, Tokens};
 use arc_swap::ArcSwap;
 use ingest::{Ingest, ServerLimits};
 use operations::{
@@ -54,12 +54,35 @@ struct Shared<'a> {
     registry: Registry,
     reference: Arc<ArcSwap<ReferenceData>>,
     written: Arc<Notify>,
+    /// What the ledger says of itself, to health too.
+    ledger: LedgerMetrics,
     /// One generator for the process's instance number.
     event_ids: Arc<Mutex<EventIds>>,
     shutdown: CancellationToken,
 }
 
 impl Shared<'_> {
+    /// The platform's health, and the ledger's: while it waits, everything accepted stays in the
+    /// log.
+    fn health(&self) -> HealthSource {
+        let (platform, ledger) = (self.platform.health(), self.ledger.clone());
+        Arc::new(move || {
+            let mut report = platform();
+            let health = match ledger.waiting() {
+                None => ComponentHealth {
+                    state: ComponentState::Ready,
+                    detail: None,
+                },
+                Some(waiting) => ComponentHealth {
+                    state: ComponentState::Degraded,
+                    detail: Some(waiting.trouble.sentence().to_owned()),
+                },
+            };
+            report.components.insert("ledger".to_owned(), health);
+            report
+        })
+    }
+
     fn event_id_source(&self) -> EventIdSource {
         EventIdSource::new(
             Arc::clone(&self.event_ids),
@@ -88,9 +111,11 @@ impl Roles {
     pub async fn start(platform: &Platform, options: RoleOptions) -> anyhow::Result<Self> {
         let reference = reference::load(&platform.writer).await?;
         let lease = InstanceLease::take(platform.writer.clone()).await?;
+        let registry = Registry::new();
         let shared = Shared {
             platform,
-            registry: Registry::new(),
+            ledger: LedgerMetrics::register(&registry)?,
+            registry,
             reference: Arc::new(ArcSwap::from_pointee(reference)),
             written: Arc::new(Notify::new()),
             event_ids: Arc::new(Mutex::new(EventIds::new(lease.instance())?)),
@@ -150,7 +175,7 @@ impl Roles {
             log: Arc::clone(log),
             clock: Arc::clone(clock),
             written: Arc::clone(&shared.written),
-            metrics: LedgerMetrics::register(&shared.registry)?,
+            metrics: shared.ledger.clone(),
             settings: LedgerSettings::default(),
             committed,
         };
@@ -273,6 +298,17 @@ impl Roles {
             audit.run(shutdown).await;
             Ok(())
         });
+        let retention = schedules::Retention {
+            pool: shared.platform.operator.clone(),
+            clickhouse: shared.platform.clickhouse.client(),
+            log: Arc::clone(&shared.platform.log),
+            clock: Arc::clone(clock),
+        };
+        let shutdown = shared.shutdown.clone();
+        self.spawn("retention", async move {
+            retention.run(shutdown).await;
+            Ok(())
+        });
         if let Some(runs) = payout_runs {
             let daily = schedules::Payouts::new(runs, writer.clone(), Arc::clone(clock));
             let shutdown = shared.shutdown.clone();
@@ -312,7 +348,7 @@ impl Roles {
             commands: Commands::new(Arc::clone(log), Arc::clone(clock), shared.event_id_source()),
             payout_runs,
             auditor: auditor(shared.platform),
-            health: shared.platform.health(),
+            health: shared.health(),
             registry: shared.registry.clone(),
             tokens: Tokens {
                 cron: Some(BearerToken::new(&secrets.cron_token)),

@@ -8,12 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use operations::reference::Contacts;
 use schemas::{
     contact::ContactKey,
     token::{KeyRingError, TokenKeys},
 };
 use serde::{Deserialize, Serialize};
-use sinks::payouts::claim_codes::{ClaimCodeError, KeyRing};
+use sinks::sealing::{KeyRing, SealingError};
 
 const FILE: &str = "secrets.json";
 const KEY_BYTES: usize = 32;
@@ -30,6 +31,10 @@ pub struct Secrets {
     /// Keys of sealed gift-card claim codes, `id:hex` of 32 bytes, comma-separated; the highest id
     /// seals.
     claim_code_keys: String,
+    /// Keys of sealed phone numbers and e-mail addresses, likewise. Old ones stay. Missing in files
+    /// of older versions: made then.
+    #[serde(default)]
+    contact_keys: String,
     /// Bearer token of scheduled jobs.
     pub cron_token: String,
     /// Bearer token of operators.
@@ -66,31 +71,43 @@ impl Secrets {
             path: path.clone(),
             source,
         };
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .ok()
-                .filter(|secrets: &Self| secrets.usable())
-                .ok_or(SecretsError::Damaged { path }),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let secrets = Self::generate();
-                let json = serde_json::to_vec_pretty(&secrets).map_err(|error| io(error.into()))?;
-                // Whole or not at all: written beside, then renamed.
-                let beside = path.with_extension("new");
-                let mut file = OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(&beside)
-                    .map_err(io)?;
-                file.write_all(&json)
-                    .and_then(|()| file.sync_all())
-                    .map_err(io)?;
-                fs::rename(&beside, &path).map_err(io)?;
-                Ok(secrets)
+        let secrets = match fs::read(&path) {
+            Ok(bytes) => {
+                let secrets = serde_json::from_slice(&bytes).ok();
+                let mut secrets: Self =
+                    secrets.ok_or_else(|| SecretsError::Damaged { path: path.clone() })?;
+                let complete = !secrets.contact_keys.is_empty();
+                if !complete {
+                    secrets.contact_keys = Self::generate().contact_keys;
+                }
+                if !secrets.usable() {
+                    return Err(SecretsError::Damaged { path });
+                }
+                if complete {
+                    return Ok(secrets);
+                }
+                secrets
             }
-            Err(error) => Err(io(error)),
-        }
+            Err(error) if error.kind() == ErrorKind::NotFound => Self::generate(),
+            Err(error) => return Err(io(error)),
+        };
+        secrets.write(&path).map_err(io)?;
+        Ok(secrets)
+    }
+
+    /// Whole or not at all: written beside, then renamed.
+    fn write(&self, path: &Path) -> std::io::Result<()> {
+        let json = serde_json::to_vec_pretty(self)?;
+        let beside = path.with_extension("new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(&json)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
     }
 
     fn generate() -> Self {
@@ -99,6 +116,7 @@ impl Secrets {
             click_token_keys: vec![(1, secret())],
             contact_key: secret(),
             claim_code_keys: format!("1:{}", secret()),
+            contact_keys: format!("1:{}", secret()),
             cron_token: secret(),
             operator_token: secret(),
         }
@@ -108,6 +126,7 @@ impl Secrets {
         self.token_keys().is_ok()
             && key(&self.contact_key).is_some()
             && self.claim_code_keys().is_ok()
+            && self.contact_keys().is_ok()
             && !self.cron_token.is_empty()
             && !self.operator_token.is_empty()
     }
@@ -134,8 +153,27 @@ impl Secrets {
     ///
     /// # Errors
     /// When there is no key; [`Secrets::open`] rules that out.
-    pub fn claim_code_keys(&self) -> Result<KeyRing, ClaimCodeError> {
+    pub fn claim_code_keys(&self) -> Result<KeyRing, SealingError> {
         KeyRing::parse(&self.claim_code_keys.clone().into())
+    }
+
+    /// The ring of keys that seal phone numbers and e-mail addresses.
+    ///
+    /// # Errors
+    /// When there is no key; [`Secrets::open`] rules that out.
+    pub fn contact_keys(&self) -> Result<KeyRing, SealingError> {
+        KeyRing::parse(&self.contact_keys.clone().into())
+    }
+
+    /// What an import of people needs: a key to hash contacts with, and a ring to seal them.
+    ///
+    /// # Errors
+    /// As [`Secrets::contact_keys`].
+    pub fn contacts(&self) -> Result<Contacts, SealingError> {
+        Ok(Contacts {
+            hashed: self.contact_key(),
+            sealed: self.contact_keys()?,
+        })
     }
 }
 
@@ -160,6 +198,23 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_is_completed_and_keeps_what_it_has() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(FILE);
+        let first = Secrets::open(directory.path()).expect("made");
+        let mut json: serde_json::Value =
+            serde_json::from_slice(&fs::read(&path).expect("read")).expect("JSON");
+        json.as_object_mut()
+            .expect("an object")
+            .remove("contact_keys");
+        fs::write(&path, json.to_string()).expect("written");
+        let completed = Secrets::open(directory.path()).expect("completed");
+        let again = Secrets::open(directory.path()).expect("read");
+        assert_eq!(completed.cron_token, first.cron_token);
+        assert_eq!(completed.contact_keys, again.contact_keys);
     }
 
     #[test]

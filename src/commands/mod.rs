@@ -4,7 +4,9 @@
 pub mod audit;
 pub mod backfill;
 pub mod demo;
+pub mod erase;
 pub mod reference;
+pub mod retention;
 pub mod up;
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `hissaback reference import`: tenants, offers, campaigns and links from a file.
+//! `hissaback reference import`: tenants, offers, campaigns, links, rates and rules from a file.
 
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -27,6 +27,9 @@ enum ReferenceCommand {
 struct ImportArguments {
     /// The file
     file: PathBuf,
+    /// Check the file and say what would be added; add nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     data_dir: DataDirArgument,
 }
@@ -38,17 +41,28 @@ struct ImportArguments {
 pub async fn run(arguments: ReferenceArguments) -> anyhow::Result<()> {
     let ReferenceCommand::Import(ImportArguments {
         file: path,
+        dry_run,
         data_dir,
     }) = arguments.command;
     let text =
         fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
-    let file: ReferenceFile = serde_json::from_str(&text)
+    let file = ReferenceFile::parse(&text)
         .with_context(|| format!("{} is not a reference file", path.display()))?;
     let clock = Arc::new(SystemClock);
     let platform = Platform::start(&data_dir.path(), Arc::clone(&clock) as Arc<dyn Clock>).await?;
-    let contacts = platform.secrets.contact_key();
-    let imported = reference::import(&platform.operator, &file, &contacts, clock.now()).await;
+    let contacts = platform.secrets.contacts()?;
+    let (operator, now) = (&platform.operator, clock.now());
+    let added = if dry_run {
+        reference::rehearse(operator, &file, &contacts, now).await
+    } else {
+        reference::import(operator, &file, &contacts, now).await
+    };
     platform.stop().await?;
-    println!("{} rows are new", imported?);
+    let added = added?;
+    for (table, rows) in added.by_table() {
+        println!("{table}: {rows}");
+    }
+    let outcome = if dry_run { "would be" } else { "are" };
+    println!("{} rows {outcome} new", added.rows());
     Ok(())
 }

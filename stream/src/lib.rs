@@ -15,6 +15,7 @@
 
 mod admission;
 mod clock;
+pub mod commit_points;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod embedded;

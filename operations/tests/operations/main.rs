@@ -6,4 +6,6 @@ mod healing;
 mod payout_run;
 #[path = "../../../sinks/tests/support/postgres.rs"]
 mod postgres;
+mod reference;
+mod retention;
 mod world;
