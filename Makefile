@@ -2,9 +2,11 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo kafka test check clean-data
+.PHONY: help setup setup-build setup-demo build demo kafka test chaos check clean-data
 
 CARGO_TARGET_DIR ?= target
+KILLS ?= 216
+SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
 
 help: ## List the targets
@@ -31,6 +33,15 @@ kafka: ## Run a Kafka broker and a schema registry on this machine until Ctrl-C:
 
 test: setup ## Run every test, against real PostgreSQL, ClickHouse and Kafka
 	cargo test --locked --workspace
+
+chaos: export HISSABACK_KILLS = $(KILLS)
+chaos: export HISSABACK_SEED = $(SEED)
+chaos: export HISSABACK_CHAOS_REPORT = $(abspath $(CARGO_TARGET_DIR))/chaos.json
+chaos: export HISSABACK_CHAOS_DOCUMENT = $(abspath docs/reliability.md)
+chaos: setup ## Kill the product at every commit point: make chaos KILLS=216 SEED=1
+	cargo test --locked --features commit-points --test kill -- --ignored --nocapture kills_at
+	cargo test --locked --features commit-points,positions-first --test kill -- --ignored \
+		--nocapture a_position
 
 check: setup-build ## Check format, lints and documentation
 	cargo fmt --all --check

@@ -2,7 +2,10 @@
 //!
 //! `cargo bench --bench rules`. Figures are per report; the ledger's database is not in them.
 
-use std::{collections::HashMap, hint::black_box};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hint::black_box,
+};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use processors::rules::{
@@ -16,11 +19,11 @@ use schemas::{
     Position, TenantId, Timestamp, Topic, UserId, codec,
     events::{
         ClickSignals, CommissionSource, ConversionReported, DuplicatePolicy, NetworkStatus,
-        PayoutMeans, RawReport, ReportSource, Reported,
+        PayoutMeans, Rate, RawReport, ReportSource, Reported,
     },
     reference::{
-        Campaign, CampaignTerms, Link, Network, Offer, OfferTerms, ReferenceData, TenantSettings,
-        Version, Versions,
+        Campaign, CampaignTerms, Link, Network, Offer, OfferTerms, PartnerLevel, ReferenceData,
+        TenantSettings, Version, Versions,
     },
     token::{ClickToken, TokenKeys},
 };
@@ -54,6 +57,7 @@ fn reference() -> ReferenceData {
         tenants: HashMap::from([(
             tenant_id,
             once(TenantSettings {
+                level: PartnerLevel::Standard,
                 default_share: percentage(6_000),
                 platform_fee: Percentage::ZERO,
                 platform_fee_flat: Amount::ZERO,
@@ -74,11 +78,13 @@ fn reference() -> ReferenceData {
             offer_id,
             Offer {
                 network_id,
+                category: None,
                 terms: once(OfferTerms {
                     tracking_url: "https://merchant.example/".to_owned(),
                     currency: Currency::INR,
                     commission_source: CommissionSource::Percentage,
-                    commission: percentage(800),
+                    commission: Rate::Percentage(percentage(800)),
+                    goal_rates: BTreeMap::new(),
                     commission_max: None,
                     usual_sale_max: None,
                     cool_off_days: 30,

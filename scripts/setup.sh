@@ -64,7 +64,8 @@ set_up_build() {
     fi
     # Kafka's client library is compiled with the system's TLS.
     if ! has pkg-config || ! pkg-config --exists openssl; then
-        can_use_apt || fail "OpenSSL's headers are missing: install them (Debian: libssl-dev pkg-config)"
+        can_use_apt || fail "OpenSSL's headers are missing:" \
+            "install them (Debian: libssl-dev pkg-config)"
         apt_install libssl-dev pkg-config
     fi
     local component

@@ -9,8 +9,9 @@ use clap::{Parser, Subcommand};
 use hissaback::{
     commands::{
         self, audit::AuditArguments, backfill::BackfillArguments, demo::DemoArguments,
-        healthcheck::HealthcheckArguments, log_copy::LogArguments, migrate::MigrateArguments,
-        reference::ReferenceArguments, role::RoleCommand, secrets::SecretsArguments,
+        erase::EraseArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
+        migrate::MigrateArguments, reference::ReferenceArguments, retention::RetentionArguments,
+        role::RoleCommand, secrets::SecretsArguments,
         up::UpArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
@@ -35,6 +36,10 @@ enum Command {
     Backfill(BackfillArguments),
     /// Tenants, offers, campaigns and links.
     Reference(ReferenceArguments),
+    /// Retire what is past its period, and make partitions ahead; `up` does it daily.
+    Retention(RetentionArguments),
+    /// Remove what is known of a person.
+    Erase(EraseArguments),
     /// Check the invariants of ledger and analytics; exits with 1 if one is broken.
     Audit(AuditArguments),
     /// Bring the schemas of services up to date: PostgreSQL, ClickHouse, topics, the registry.
@@ -65,6 +70,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => commands::block_on(commands::demo::run(arguments)),
         Command::Backfill(arguments) => commands::block_on(commands::backfill::run(arguments)),
         Command::Reference(arguments) => commands::block_on(commands::reference::run(arguments)),
+        Command::Retention(arguments) => commands::block_on(commands::retention::run(arguments)),
+        Command::Erase(arguments) => commands::block_on(commands::erase::run(arguments)),
         Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
         Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
         Command::Log(arguments) => commands::block_on(commands::log_copy::run(arguments)),

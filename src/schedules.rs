@@ -1,18 +1,21 @@
-//! Scheduled work: the audit, and the daily payout run with its retries.
+//! Scheduled work: the audit, the daily payout run with its retries, and retention.
 
 use std::{sync::Arc, time::Duration};
 
 use operations::{
     audit::Auditor,
     payout_run::{PayoutRuns, Summary as PayoutRunSummary},
+    retention::{self, Periods, RetentionError, Stores},
 };
 use prometheus::{IntGaugeVec, Opts, Registry};
 use sinks::payouts::{CHANNEL, Store};
 use sqlx::PgPool;
-use stream::Clock;
+use stream::{Clock, Log};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+/// Between two retention runs, the first at start. A run that finds nothing costs next to nothing.
+const RETENTION_INTERVAL: Duration = Duration::from_hours(24);
 const AUDIT_INTERVAL: Duration = Duration::from_mins(1);
 /// How often it is asked whether the daily payout run is due.
 const DUE_CHECK_INTERVAL: Duration = Duration::from_mins(10);
@@ -64,6 +67,44 @@ impl Audit {
                     }
                 }
                 Err(error) => tracing::warn!(%error, "the audit could not be made"),
+            }
+        }
+    }
+}
+
+/// Partitions ahead, and what is past its period, once a day.
+pub struct Retention {
+    /// Connections of the operator.
+    pub pool: PgPool,
+    /// ClickHouse, unless analytics are off.
+    pub clickhouse: Option<clickhouse::Client>,
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// The time port.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Retention {
+    /// Runs until `shutdown`. What fails is logged, and done by the next run.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        loop {
+            let stores = Stores {
+                pool: &self.pool,
+                clickhouse: self.clickhouse.as_ref(),
+                log: &*self.log,
+            };
+            let run = retention::run(&stores, Periods::default(), self.clock.now(), false);
+            match shutdown.run_until_cancelled(run).await {
+                None => return,
+                Some(Ok(_)) => {}
+                Some(Err(RetentionError::Running)) => {
+                    tracing::info!("another instance sees to retention");
+                }
+                Some(Err(error)) => tracing::error!(%error, "retention"),
+            }
+            let pause = shutdown.run_until_cancelled(sleep(RETENTION_INTERVAL));
+            if pause.await.is_none() {
+                return;
             }
         }
     }

@@ -8,13 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use operations::reference::Contacts;
 use schemas::{
     contact::ContactKey,
     token::{KeyRingError, TokenKeys},
 };
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
-use sinks::payouts::claim_codes::{ClaimCodeError, KeyRing};
+use sinks::sealing::{KeyRing, SealingError};
 
 use crate::configuration::SecretsSource;
 
@@ -33,6 +34,8 @@ pub struct Secrets {
     /// Keys of sealed gift-card claim codes, `id:hex` of 32 bytes, comma-separated; the highest id
     /// seals.
     claim_code_keys: String,
+    /// Keys of sealed phone numbers and e-mail addresses, likewise. Old ones stay.
+    contact_keys: String,
     /// Bearer token of scheduled jobs.
     pub cron_token: String,
     /// Bearer token of operators.
@@ -183,6 +186,7 @@ impl Secrets {
             click_token_keys: vec![(1, secret())],
             contact_key: secret(),
             claim_code_keys: format!("1:{}", secret()),
+            contact_keys: format!("1:{}", secret()),
             cron_token: secret(),
             operator_token: secret(),
         }
@@ -192,6 +196,7 @@ impl Secrets {
         self.token_keys().is_ok()
             && key(&self.contact_key).is_some()
             && self.claim_code_keys().is_ok()
+            && self.contact_keys().is_ok()
             && !self.cron_token.is_empty()
             && !self.operator_token.is_empty()
     }
@@ -218,8 +223,27 @@ impl Secrets {
     ///
     /// # Errors
     /// When there is no key; [`Secrets::open`] rules that out.
-    pub fn claim_code_keys(&self) -> Result<KeyRing, ClaimCodeError> {
+    pub fn claim_code_keys(&self) -> Result<KeyRing, SealingError> {
         KeyRing::parse(&self.claim_code_keys.clone().into())
+    }
+
+    /// The ring of keys that seal phone numbers and e-mail addresses.
+    ///
+    /// # Errors
+    /// When there is no key; [`Secrets::open`] rules that out.
+    pub fn contact_keys(&self) -> Result<KeyRing, SealingError> {
+        KeyRing::parse(&self.contact_keys.clone().into())
+    }
+
+    /// What an import of people needs: a key to hash contacts with, and a ring to seal them.
+    ///
+    /// # Errors
+    /// As [`Secrets::contact_keys`].
+    pub fn contacts(&self) -> Result<Contacts, SealingError> {
+        Ok(Contacts {
+            hashed: self.contact_key(),
+            sealed: self.contact_keys()?,
+        })
     }
 }
 

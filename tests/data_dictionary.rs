@@ -89,6 +89,21 @@ struct Column {
     comment: Option<String>,
 }
 
+impl Column {
+    /// Whether [`WORDS`] explains the column.
+    fn explained_by_its_name(&self) -> bool {
+        WORDS.iter().any(|(names, _)| {
+            names.split(", ").any(|name| {
+                let name = name.trim_matches('`');
+                match name.strip_prefix('*') {
+                    Some(ending) => self.name.ends_with(ending),
+                    None => self.name == name,
+                }
+            })
+        })
+    }
+}
+
 #[tokio::test]
 async fn the_data_dictionary_is_what_the_database_says() {
     let tables = tables_of_a_migrated_database().await;
@@ -98,6 +113,13 @@ async fn the_data_dictionary_is_what_the_database_says() {
         .map(|table| table.name.as_str())
         .collect();
     assert!(mute.is_empty(), "these tables have no comment: {mute:?}");
+    let mute: Vec<String> = tables
+        .iter()
+        .flat_map(|table| table.columns.iter().map(move |column| (table, column)))
+        .filter(|(_, column)| column.comment.is_none() && !column.explained_by_its_name())
+        .map(|(table, column)| format!("{}.{}", table.name, column.name))
+        .collect();
+    assert!(mute.is_empty(), "these columns have no comment: {mute:?}");
 
     let rendered = render(&tables);
     if std::env::var_os(UPDATE).is_some() {

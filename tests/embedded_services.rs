@@ -1,7 +1,8 @@
 //! The embedded services against the real programs: start, stop, crash, and what is kept.
 
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -121,10 +122,23 @@ async fn postgres_starts_over_what_crashes_left_behind() {
     std::fs::write(home.join("data.new/half"), "made").expect("write");
     start_postgres(&data).await.stop().await.expect("stop");
 
-    // The number of a server that was killed, given to another process since.
-    let stale = format!("{}\n", std::process::id());
-    std::fs::write(home.join("data/postmaster.pid"), stale).expect("write");
+    // The number of a server that was killed, given to another process of its user since; or the
+    // dead server itself, for which whoever inherited it hasn't waited yet.
+    let owner = std::fs::metadata(home.join("data"))
+        .expect("metadata")
+        .uid();
+    let mut other = Command::new("sleep")
+        .arg("60")
+        .uid(owner)
+        .spawn()
+        .expect("spawn");
+    let stale = format!("{}\n", other.id());
+    std::fs::write(home.join("data/postmaster.pid"), &stale).expect("write");
+    let socket_lock = data.path().join("run/postgres/.s.PGSQL.5432.lock");
+    std::fs::write(socket_lock, stale).expect("write");
     start_postgres(&data).await.stop().await.expect("stop");
+    other.kill().expect("kill");
+    other.wait().expect("wait");
 }
 
 #[tokio::test]

@@ -19,7 +19,10 @@ use schemas::{
     reference::ReferenceData,
     token::TokenKeys,
 };
-use stream::{Clock, Log, NewRecord};
+use stream::{
+    Clock, Log, NewRecord,
+    commit_points::{self, CommitPoint},
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
@@ -147,7 +150,10 @@ impl Ingest {
             .with_header(headers::INGESTED_AT, received.as_micros().to_string());
         let append = self.log.append(E::TOPIC, vec![record]);
         match timeout(self.settings.limits.append_timeout, append).await {
-            Ok(Ok(_positions)) => Ok(()),
+            Ok(Ok(_positions)) => {
+                commit_points::pass(CommitPoint::IngestDurable);
+                Ok(())
+            }
             Ok(Err(error)) => Err(error.into()),
             Err(_elapsed) => Err(Rejection::TooSlow),
         }

@@ -49,7 +49,7 @@ pub async fn count(pool: &PgPool) -> sqlx::Result<FateCounts> {
                       count(*) FILTER (WHERE fate = 'update') AS updates,
                       count(*) FILTER (WHERE fate = 'repetition') AS repetitions,
                       count(*) FILTER (WHERE fate = 'duplicate') AS duplicates
-               FROM conversions) AS matched,
+               FROM reports) AS matched,
               (SELECT count(*) FILTER (WHERE state IN ('parked', 'discarded')) AS unmatched,
                       count(*) FILTER (WHERE state = 'ignored') AS ignored,
                       count(*) FILTER (WHERE state = 'dead_lettered') AS dead_lettered

@@ -10,6 +10,7 @@
 //! | [`caught_up`] | whether the ledger has folded what the log held |
 //! | [`payout_run`] | pays what has matured, once the two above say that it may |
 //! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
+//! | [`retention`] | what is past its period goes, and what a person asks to |
 //! | [`commands`] | operators' decisions, on their way into the log |
 //! | [`unmatched`], [`dead_letters`] | list and look |
 
@@ -26,4 +27,5 @@ pub mod log_copy;
 mod originals;
 pub mod payout_run;
 pub mod reference;
+pub mod retention;
 pub mod unmatched;

@@ -105,7 +105,7 @@ impl Amount {
             .checked_mul(factor)
             .ok_or(AmountError::OutOfRange)?;
         match i64::try_from(micros) {
-            Ok(micros) if micros.abs() <= LIMIT_MICROS => Ok(Self(micros)),
+            Ok(micros) if micros.unsigned_abs() <= LIMIT_MICROS.unsigned_abs() => Ok(Self(micros)),
             Ok(_) | Err(_) => Err(AmountError::OutOfRange),
         }
     }

@@ -270,7 +270,8 @@ impl ReferenceData {
             .tenant_rules
             .get(&tenant)
             .and_then(|rules| rules.in_force(at));
-        let in_force = own.or_else(|| self.platform_rules.as_ref().map(|rules| rules.as_of(at)));
+        let platforms = || self.platform_rules.as_ref()?.in_force(at);
+        let in_force = own.or_else(platforms);
         in_force.map_or_else(FraudRules::default, |version| FraudRules {
             version: version.version,
             ..version.value.clone()

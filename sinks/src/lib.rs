@@ -3,3 +3,4 @@
 pub mod analytics;
 pub mod ledger;
 pub mod payouts;
+pub mod sealing;

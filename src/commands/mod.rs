@@ -4,10 +4,12 @@
 pub mod audit;
 pub mod backfill;
 pub mod demo;
+pub mod erase;
 pub mod healthcheck;
 pub mod log_copy;
 pub mod migrate;
 pub mod reference;
+pub mod retention;
 pub mod role;
 pub mod secrets;
 pub mod serving;

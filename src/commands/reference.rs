@@ -1,4 +1,4 @@
-//! `hissaback reference import`: tenants, offers, campaigns and links from a file.
+//! `hissaback reference import`: tenants, offers, campaigns, links, rates and rules from a file.
 
 use std::{fs, path::PathBuf};
 
@@ -27,6 +27,9 @@ enum ReferenceCommand {
 struct ImportArguments {
     /// The file
     file: PathBuf,
+    /// Check the file and say what would be added; add nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     installation: InstallationArguments,
 }
@@ -38,22 +41,32 @@ struct ImportArguments {
 pub async fn run(arguments: ReferenceArguments) -> anyhow::Result<()> {
     let ReferenceCommand::Import(ImportArguments {
         file: path,
+        dry_run,
         installation,
     }) = arguments.command;
     let text =
         fs::read_to_string(&path).with_context(|| format!("{} can't be read", path.display()))?;
-    let file: ReferenceFile = serde_json::from_str(&text)
+    let file = ReferenceFile::parse(&text)
         .with_context(|| format!("{} is not a reference file", path.display()))?;
     let configuration = installation.configuration()?;
     let placement = Placement::of_command(&configuration, installation.data_dir())?;
     let data = platform::open_data_directory(&placement)?;
     let secrets = platform::load_secrets(&placement, data.as_ref())?;
-    let contacts = secrets.context("contacts can't be hashed")?.contact_key();
+    let contacts = secrets.context("contacts can't be sealed")?.contacts()?;
     // The log isn't asked for: it may be away.
     let postgres = Postgres::start(&placement, data.as_ref(), &Starting::at_once()).await?;
-    let operator = postgres.operator()?;
-    let imported = reference::import(operator, &file, &contacts, SystemClock.now()).await;
+    let (operator, now) = (postgres.operator()?, SystemClock.now());
+    let added = if dry_run {
+        reference::rehearse(operator, &file, &contacts, now).await
+    } else {
+        reference::import(operator, &file, &contacts, now).await
+    };
     postgres.stop().await?;
-    println!("{} rows are new", imported?);
+    let added = added?;
+    for (table, rows) in added.by_table() {
+        println!("{table}: {rows}");
+    }
+    let outcome = if dry_run { "would be" } else { "are" };
+    println!("{} rows {outcome} new", added.rows());
     Ok(())
 }

@@ -72,6 +72,9 @@ impl Agcod {
             ClaimCodeStorage::NotStored
         };
         Ok(PayoutsConfig {
+            contacts: secrets
+                .contact_keys()
+                .map_err(refused("secrets.contact_keys"))?,
             agcod: AgcodConfig {
                 endpoint: Endpoint::parse(&self.url, &self.path).map_err(refused("agcod.url"))?,
                 region: self.region.clone(),

@@ -13,13 +13,13 @@ use std::{
 };
 
 use anyhow::Context;
-use api::HealthSource;
+use api::{ComponentHealth, ComponentState, HealthSource};
 use arc_swap::ArcSwap;
 use operations::{audit::Auditor, event_ids::EventIdSource, payout_run::PayoutRuns};
 use prometheus::Registry;
 use schemas::{event_id::EventIds, reference::ReferenceData};
 use sinks::{
-    ledger::{CommitObserver, instances::InstanceLease, reference},
+    ledger::{CommitObserver, LedgerMetrics, instances::InstanceLease, reference},
     payouts::{PayoutsConfig, sms::SmsGateway},
 };
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
@@ -53,14 +53,36 @@ struct Shared<'a> {
     registry: Registry,
     reference: Arc<ArcSwap<ReferenceData>>,
     written: Arc<Notify>,
+    /// What the ledger says of itself, to health too; where its role is among those of the process.
+    ledger: Option<LedgerMetrics>,
     /// One generator for the process's instance number.
     event_ids: Option<Arc<Mutex<EventIds>>>,
     shutdown: CancellationToken,
 }
 
 impl Shared<'_> {
+    /// The platform's health, and the ledger's where it runs here: while it waits, everything
+    /// accepted stays in the log.
     fn health(&self) -> HealthSource {
-        self.platform.health()
+        let platform = self.platform.health();
+        let Some(ledger) = self.ledger.clone() else {
+            return platform;
+        };
+        Arc::new(move || {
+            let mut report = platform();
+            let health = match ledger.waiting() {
+                None => ComponentHealth {
+                    state: ComponentState::Ready,
+                    detail: None,
+                },
+                Some(waiting) => ComponentHealth {
+                    state: ComponentState::Degraded,
+                    detail: Some(waiting.trouble.sentence().to_owned()),
+                },
+            };
+            report.components.insert("ledger".to_owned(), health);
+            report
+        })
     }
 
     fn event_ids(&self) -> anyhow::Result<Arc<Mutex<EventIds>>> {
@@ -129,9 +151,13 @@ impl Roles {
         };
         let instance = lease.as_ref().map(InstanceLease::instance);
         let event_ids = instance.map(EventIds::new).transpose()?;
+        let registry = Registry::new();
+        let ledger = options.roles.contains(&Role::Ledger);
+        let ledger = ledger.then(|| LedgerMetrics::register(&registry));
         let shared = Shared {
             platform,
-            registry: Registry::new(),
+            ledger: ledger.transpose()?,
+            registry,
             reference: Arc::new(ArcSwap::from_pointee(reference)),
             written: Arc::new(Notify::new()),
             event_ids: event_ids.map(|ids| Arc::new(Mutex::new(ids))),

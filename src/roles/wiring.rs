@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context;
 use operations::{
     healing::{Healer, HealingMetrics, HealingSettings},
     payout_run::PayoutRuns,
@@ -10,7 +11,7 @@ use processors::stage::{Stage, StageMetrics, StageSettings};
 use sinks::{
     analytics::{AnalyticsMetrics, AnalyticsSettings, AnalyticsSink},
     ledger::{
-        CommitObserver, LedgerMetrics, LedgerSettings, LedgerSink, OutboxRelay,
+        CommitObserver, LedgerSettings, LedgerSink, OutboxRelay,
         clicks::StoredClicks, reference,
     },
     payouts::{Dispatcher, PayoutsConfig, sms::SmsGateway},
@@ -96,12 +97,13 @@ impl Roles {
         let Platform {
             log, clock, writer, ..
         } = shared.platform;
+        let metrics = shared.ledger.clone().context("the ledger has no metrics")?;
         let ledger = LedgerSink {
             pool: writer.clone(),
             log: Arc::clone(log),
             clock: Arc::clone(clock),
             written: Arc::clone(&shared.written),
-            metrics: LedgerMetrics::register(&shared.registry)?,
+            metrics,
             settings: LedgerSettings::default(),
             committed,
         };
@@ -185,6 +187,17 @@ impl Roles {
         let shutdown = shared.shutdown.clone();
         self.spawn("audit", async move {
             audit.run(shutdown).await;
+            Ok(())
+        });
+        let retention = schedules::Retention {
+            pool: shared.platform.operator()?.clone(),
+            clickhouse: shared.platform.clickhouse.client(),
+            log: Arc::clone(&shared.platform.log),
+            clock: Arc::clone(clock),
+        };
+        let shutdown = shared.shutdown.clone();
+        self.spawn("retention", async move {
+            retention.run(shutdown).await;
             Ok(())
         });
         if let Some(runs) = payout_runs {

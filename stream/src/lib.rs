@@ -18,6 +18,7 @@ mod admission;
 #[cfg(feature = "broker")]
 pub mod broker;
 mod clock;
+pub mod commit_points;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod embedded;

@@ -2,6 +2,7 @@
 //! crashes, repetitions and a ClickHouse that goes away.
 
 mod events;
+mod retention;
 mod world;
 
 use std::collections::BTreeMap;

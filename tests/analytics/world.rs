@@ -13,11 +13,14 @@ use schemas::{
     codec::{self, Event},
     events::{LedgerChanged, PayoutRequested, PayoutResult},
 };
-use sinks::analytics::{
-    AnalyticsMetrics, AnalyticsSettings, AnalyticsSink,
-    completeness::{self, ClickHouseTotals},
+use sinks::{
+    analytics::{
+        AnalyticsMetrics, AnalyticsSettings, AnalyticsSink,
+        completeness::{self, ClickHouseTotals},
+    },
+    ledger::database,
 };
-use sqlx::{Executor, PgPool, postgres::PgPoolOptions};
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use stream::{InMemoryLog, Limits, Log, ManualClock, NewRecord, Partition};
 use tokio_util::sync::CancellationToken;
 
@@ -55,15 +58,9 @@ impl World {
             .connect_with(postgres.connect_options(OWNER, DATABASE))
             .await
             .expect("connect as the owner");
-        // The sink needs no other table.
-        pool.execute("CREATE ROLE hissaback_writer; CREATE ROLE hissaback_operator")
+        database::migrate(postgres.connect_options(OWNER, DATABASE))
             .await
-            .expect("roles");
-        pool.execute(include_str!(
-            "../../migrations/postgres/0004_analytics_positions.sql"
-        ))
-        .await
-        .expect("the table of positions");
+            .expect("migrated");
         let options = ClickHouseOptions {
             program: Some(env!("CARGO_BIN_EXE_hissaback").into()),
             ..ClickHouseOptions::default()

@@ -80,6 +80,7 @@ fn two_instances_share_the_work_and_a_killed_one_loses_and_doubles_nothing() {
         ("ledger", 2),
         ("relay", 2),
         ("schedule", 2),
+        ("api", 2),
     ]);
     let addresses: Vec<SocketAddr> = instances
         .iter()

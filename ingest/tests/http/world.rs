@@ -1,7 +1,7 @@
 //! A server on an ephemeral port, its log, and a client that speaks bytes.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt::Write,
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 use ingest::{Dependencies, Ingest, ServerLimits, Settings, router, serve};
 use prometheus::{Registry, proto::MetricFamily};
 use schemas::{
-    Amount, CampaignId, Currency, LinkId, NetworkId, OfferId, Percentage, TenantId, Timestamp,
-    Topic, codec,
+    Amount, CampaignId, Currency, LinkId, NetworkId, OfferId, TenantId, Timestamp, Topic, codec,
     contact::ContactKey,
     event_id::EventIds,
-    events::{ClickRecorded, CommissionSource, ConversionReported, DuplicatePolicy, PayoutMeans},
+    events::{
+        ClickRecorded, CommissionSource, ConversionReported, DuplicatePolicy, PayoutMeans, Rate,
+    },
     reference::{
         Campaign, CampaignTerms, Link, Network, Offer, OfferTerms, ReferenceData, Version, Versions,
     },
@@ -283,11 +284,13 @@ fn only<T>(value: T) -> Versions<T> {
 fn offer(tracking_url: &str) -> Offer {
     Offer {
         network_id: NetworkId::new(1),
+        category: None,
         terms: only(OfferTerms {
             tracking_url: tracking_url.to_owned(),
             currency: Currency::INR,
             commission_source: CommissionSource::Percentage,
-            commission: "8".parse::<Percentage>().expect("a percentage"),
+            commission: Rate::Percentage("8".parse().expect("a percentage")),
+            goal_rates: BTreeMap::new(),
             commission_max: None,
             usual_sale_max: None::<Amount>,
             cool_off_days: 30,

@@ -115,7 +115,7 @@ async fn folded(
 async fn totals_of_ledger(connection: &mut PgConnection) -> Result<ClickHouseTotals, AuditError> {
     let (clicks, reports): (i64, i64) = sqlx::query_as(
         "SELECT (SELECT count(*) FROM clicks),
-                (SELECT count(*) FROM conversions) + (SELECT count(*) FROM unmatched_conversions)",
+                (SELECT count(*) FROM reports) + (SELECT count(*) FROM unmatched_conversions)",
     )
     .fetch_one(&mut *connection)
     .await?;

@@ -10,6 +10,7 @@ use schemas::{
     reference::ReferenceData,
 };
 use sqlx::{Row, postgres::PgRow};
+use stream::commit_points::{self, CommitPoint};
 
 use super::{
     HealSummary, Healer, HealingError,
@@ -139,6 +140,9 @@ impl Healer {
         let waiting = others.iter().filter(|(_, _, next)| next.is_some()).count() as u64;
         let left_to_people = others.len() as u64 - waiting;
         self.append_heals(&heals).await?;
+        if !heals.is_empty() {
+            commit_points::pass(CommitPoint::HealAppended);
+        }
         self.note_healed(&healed).await?;
         self.note_tried(&others).await?;
         summary.healed += heals.len() as u64;

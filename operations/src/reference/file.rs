@@ -1,12 +1,27 @@
 //! The form of a reference file. `schemas/examples/reference.json` is one.
+//!
+//! Numbers are taken as they stand, and checked by [`validation`](super::validation): so that all
+//! that is wrong with a file is said at once.
+
+mod rates;
+mod rules;
+
+use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
 use schemas::{
-    CampaignId, Currency, Days, LinkId, NetworkId, OfferId, Percentage, TenantId, Timestamp,
-    UserId,
+    CampaignId, Currency, Days, LinkId, NetworkId, OfferId, TenantId, Timestamp, UserId,
     events::{CommissionSource, DuplicatePolicy, PayoutMeans},
+    reference::PartnerLevel,
 };
 use serde::{Deserialize, Serialize};
+
+pub use rates::{Lock, Override, Rate};
+pub use rules::{
+    Actions, CommissionRule, CommissionRuleSet, Conditions, FraudRuleSet, FraudRuleValues,
+};
+
+use super::problem::{Problem, Problems};
 
 /// Everything that a file may hold. Each list may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,16 +41,30 @@ pub struct ReferenceFile {
     pub campaigns: Vec<Campaign>,
     /// Smart links.
     pub links: Vec<Link>,
+    /// Tenants' own rates; those of one tenant, offer and goal oldest first.
+    pub overrides: Vec<Override>,
+    /// Fraud rules of the platform and of tenants; each one's oldest first.
+    pub fraud_rules: Vec<FraudRuleSet>,
+    /// The platform's commission rules, oldest set first.
+    pub commission_rules: Vec<CommissionRuleSet>,
+    /// Until when books are locked; each tenant's oldest first.
+    pub locks: Vec<Lock>,
 }
 
-/// One version of something, in force from an instant on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Effective<T> {
-    /// From when on.
-    pub effective_at: Timestamp,
-    /// What it says.
-    #[serde(flatten)]
-    pub value: T,
+impl ReferenceFile {
+    /// Reads a file's text.
+    ///
+    /// # Errors
+    /// At the first key that isn't known or missing, or value that isn't of its kind, by its path.
+    pub fn parse(text: &str) -> Result<Self, Problems> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let file = serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|error| Problem::new(error.path(), error.inner()))?;
+        deserializer
+            .end()
+            .map_err(|error| Problem::new("the end of the file", error))?;
+        Ok(file)
+    }
 }
 
 /// A tenant.
@@ -47,17 +76,23 @@ pub struct Tenant {
     /// Its name.
     pub name: String,
     /// Its settings, oldest first.
-    pub versions: Vec<Effective<TenantSettings>>,
+    pub versions: Vec<TenantVersion>,
 }
 
-/// Settings of a tenant.
+/// Settings of a tenant, in force from an instant on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TenantSettings {
+#[serde(deny_unknown_fields)]
+pub struct TenantVersion {
+    /// From when on.
+    pub effective_at: Timestamp,
+    /// Its standing, which commission rules may ask for.
+    #[serde(default)]
+    pub level: PartnerLevel,
     /// The shopper's share where a campaign names none.
-    pub default_share_pct: Percentage,
+    pub default_share_pct: Decimal,
     /// The platform's fee in percent.
     #[serde(default)]
-    pub platform_fee_pct: Percentage,
+    pub platform_fee_pct: Decimal,
     /// The platform's fee, a flat amount on top.
     #[serde(default)]
     pub platform_fee_flat: Decimal,
@@ -146,20 +181,28 @@ pub struct Offer {
     /// What it sells.
     pub category: Option<String>,
     /// Its terms, oldest first.
-    pub versions: Vec<Effective<OfferTerms>>,
+    pub versions: Vec<OfferVersion>,
 }
 
-/// Terms of an offer.
+/// Terms of an offer, in force from an instant on. Our own rate is either a percentage or flat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OfferTerms {
+#[serde(deny_unknown_fields)]
+pub struct OfferVersion {
+    /// From when on.
+    pub effective_at: Timestamp,
     /// Where a smart link leads; `{click_token}` is replaced, else `p1` is appended.
     pub tracking_url: String,
     /// The commission's currency.
     pub currency: Currency,
     /// What the commission is made of.
     pub commission_source: CommissionSource,
-    /// Percentage of the sale.
-    pub base_commission_pct: Percentage,
+    /// Our own rate as a percentage of the sale.
+    pub base_commission_pct: Option<Decimal>,
+    /// Our own rate as an amount for each conversion.
+    pub commission_flat: Option<Decimal>,
+    /// Our own rates of single goals.
+    #[serde(default, deserialize_with = "rates::by_goal")]
+    pub goal_rates: BTreeMap<String, Rate>,
     /// A commission above this goes to review.
     pub commission_max: Option<Decimal>,
     /// A sale above this speaks against a report.
@@ -183,14 +226,17 @@ pub struct Campaign {
     /// Its name.
     pub name: String,
     /// Its terms, oldest first.
-    pub versions: Vec<Effective<CampaignTerms>>,
+    pub versions: Vec<CampaignVersion>,
 }
 
-/// Terms of a campaign.
+/// Terms of a campaign, in force from an instant on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CampaignTerms {
+#[serde(deny_unknown_fields)]
+pub struct CampaignVersion {
+    /// From when on.
+    pub effective_at: Timestamp,
     /// The shopper's share; the tenant's default where absent.
-    pub share_pct: Option<Percentage>,
+    pub share_pct: Option<Decimal>,
     /// From click to conversion, half-open.
     pub attribution_window_days: Days,
 }

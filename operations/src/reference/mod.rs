@@ -1,67 +1,159 @@
-//! Reference data from a file: tenants, people, networks, offers, campaigns, links.
+//! Reference data from a file: tenants, people, networks, offers, campaigns, links; rates, rules
+//! and locked books.
 //!
 //! Reference data is append-only versions (design section 1). So an import only adds: what is
-//! there already stays as it is, and a further version takes effect at least 60 seconds after it
-//! is saved, so that no two instances differ about an instant that has passed.
+//! there already stays as it is, and a version that could change what was decided takes effect at
+//! least 60 seconds after it is saved, so that no two instances differ about an instant that has
+//! passed. All that is wrong with a file is said at once, by field, and nothing of it is saved.
 
-mod file;
+mod editions;
+pub mod file;
+mod known;
+mod problem;
+pub mod validation;
+mod versions;
 
-use rust_decimal::Decimal;
-use schemas::{
-    Percentage, Timestamp,
-    contact::ContactKey,
-    events::{CommissionSource, DuplicatePolicy, PayoutMeans},
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
 };
+
+use schemas::{Timestamp, contact::ContactKey, events::PayoutMeans};
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool};
+use sinks::sealing::{KeyRing, SealingError, Subject};
+use sqlx::{PgConnection, PgPool, Postgres};
 
-pub use file::{
-    Campaign, CampaignTerms, Effective, Link, Member, Network, Offer, OfferTerms, ReferenceFile,
-    Tenant, TenantSettings, User,
-};
+pub use file::ReferenceFile;
+pub use known::{Known, KnownOffer};
+pub use problem::{Problem, Problems};
 
-/// A version that follows others takes effect this long after it is saved, at the earliest.
-const NOTICE_MILLIS: i64 = 60_000;
+use file::{Campaign, Link, Member, Network, Offer, Tenant, User};
+use validation::Notice;
+
+/// Imports go one at a time: what one is checked against is what it is saved to.
+const LOCK: &str = "hissaback.reference_import";
+/// A version that gives 60 seconds' notice is seen by every instance in time if saving takes no
+/// longer than this: snapshots are refreshed every 10.
+const SAVING_MAX: Duration = Duration::from_secs(30);
+
+/// The keys of people's contacts: one to compare them by, and a ring to keep them under.
+#[derive(Clone)]
+pub struct Contacts {
+    /// Hashes for comparison.
+    pub hashed: ContactKey,
+    /// Seals for those who need the plain text.
+    pub sealed: KeyRing,
+}
 
 /// Why a file isn't taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {
-    /// A further version would take effect too soon.
-    #[error(
-        "version {version} of {what} takes effect at {effective_at}: a version that follows others \
-         takes effect at {earliest} at the earliest"
-    )]
-    TooSoon {
-        /// Of what.
-        what: String,
-        /// Which.
-        version: i32,
-        /// When it would.
-        effective_at: Timestamp,
-        /// When it may.
-        earliest: Timestamp,
-    },
-    /// The database refuses: a name that isn't there, a value out of range.
-    #[error("the database refuses the reference data: {0}")]
+    /// It says what can't be meant, or contradicts what is saved.
+    #[error("the reference data is refused, and nothing of it was saved:\n{0}")]
+    Refused(Problems),
+    /// Another import holds the lock.
+    #[error("another import is under way: try again when it is done")]
+    Busy,
+    /// It took so long that versions would take effect too soon after they are saved.
+    #[error("saving took over {} seconds, and nothing was saved: give later versions more notice", SAVING_MAX.as_secs())]
+    TooSlow,
+    /// The database doesn't answer, or refuses what the file alone doesn't tell: a user that isn't
+    /// there, a slug that is taken.
+    #[error("the database refuses the reference data")]
     Database(#[from] sqlx::Error),
+    /// A phone number or an e-mail address can't be sealed.
+    #[error("a contact can't be sealed")]
+    Sealing(#[from] SealingError),
 }
 
-/// Adds what a file holds, all of it or nothing. Gives the number of rows that are new.
+/// Not as a source: the message holds every line of it already.
+impl From<Problems> for ReferenceError {
+    fn from(problems: Problems) -> Self {
+        Self::Refused(problems)
+    }
+}
+
+/// What an import added: rows by table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Added(BTreeMap<&'static str, u64>);
+
+impl Added {
+    /// Rows of all tables.
+    pub fn rows(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// Rows of each table that any were added to.
+    pub fn by_table(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let added = self.0.iter().filter(|(_, rows)| **rows > 0);
+        added.map(|(table, rows)| (*table, *rows))
+    }
+
+    fn count(&mut self, table: &'static str, rows: u64) {
+        *self.0.entry(table).or_default() += rows;
+    }
+}
+
+/// Adds what a file holds, all of it or nothing. `now` is the time of saving.
 ///
 /// # Errors
-/// When a further version would take effect too soon, or the database refuses.
+/// When the file is refused, another import is under way, or the database refuses.
 pub async fn import(
     pool: &PgPool,
     file: &ReferenceFile,
-    contacts: &ContactKey,
+    contacts: &Contacts,
     now: Timestamp,
-) -> Result<u64, ReferenceError> {
+) -> Result<Added, ReferenceError> {
+    let started = Instant::now();
     let mut transaction = pool.begin().await?;
+    let outcome = match add(&mut transaction, file, contacts, now).await {
+        Ok((_, Notice::Given)) if started.elapsed() > SAVING_MAX => Err(ReferenceError::TooSlow),
+        outcome => outcome.map(|(added, _)| added),
+    };
+    match outcome {
+        Ok(_) => transaction.commit().await?,
+        // Before this returns: else the next import may find this one under way.
+        Err(_) => transaction.rollback().await?,
+    }
+    outcome
+}
+
+/// Tells what an import would add, and adds nothing.
+///
+/// # Errors
+/// As [`import`].
+pub async fn rehearse(
+    pool: &PgPool,
+    file: &ReferenceFile,
+    contacts: &Contacts,
+    now: Timestamp,
+) -> Result<Added, ReferenceError> {
+    let mut transaction = pool.begin().await?;
+    let outcome = add(&mut transaction, file, contacts, now).await;
+    transaction.rollback().await?;
+    outcome.map(|(added, _)| added)
+}
+
+async fn add(
+    connection: &mut PgConnection,
+    file: &ReferenceFile,
+    contacts: &Contacts,
+    now: Timestamp,
+) -> Result<(Added, Notice), ReferenceError> {
+    let alone: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtext($1))")
+        .bind(LOCK)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !alone {
+        return Err(ReferenceError::Busy);
+    }
+    let known = Known::load(connection).await?;
+    let plan = validation::plan(file, &known, now)?;
     let mut import = Import {
-        connection: &mut transaction,
+        connection,
         contacts,
         now,
-        rows: 0,
+        added: Added::default(),
     };
     import.tenants(&file.tenants).await?;
     import.people(&file.users, &file.members).await?;
@@ -69,116 +161,62 @@ pub async fn import(
     import.offers(&file.offers).await?;
     import.campaigns(&file.campaigns).await?;
     import.links(&file.links).await?;
-    let rows = import.rows;
-    transaction.commit().await?;
-    Ok(rows)
+    import.compare(&plan.saved).await?;
+    import.versions(&plan.further).await?;
+    Ok((import.added, plan.notice))
 }
 
 struct Import<'a> {
     connection: &'a mut PgConnection,
-    contacts: &'a ContactKey,
+    contacts: &'a Contacts,
     now: Timestamp,
-    rows: u64,
+    added: Added,
 }
 
-type Insert<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+type Insert<'q> = sqlx::query::Query<'q, Postgres, sqlx::postgres::PgArguments>;
 
 impl Import<'_> {
-    async fn insert(&mut self, insert: Insert<'_>) -> Result<(), ReferenceError> {
-        self.rows += insert.execute(&mut *self.connection).await?.rows_affected();
+    async fn insert(&mut self, table: &'static str, insert: Insert<'_>) -> sqlx::Result<()> {
+        let done = insert.execute(&mut *self.connection).await?;
+        self.added.count(table, done.rows_affected());
         Ok(())
     }
 
-    /// The versions that aren't there yet, with their numbers.
-    fn further<'v, T>(
-        &self,
-        what: String,
-        newest: Option<i32>,
-        versions: &'v [Effective<T>],
-    ) -> Result<Vec<(i32, &'v Effective<T>)>, ReferenceError> {
-        let known = newest.unwrap_or(0);
-        let earliest = self.now.plus_millis(NOTICE_MILLIS);
-        let further: Vec<_> = (1_i32..)
-            .zip(versions)
-            .filter(|(version, _)| *version > known)
-            .collect();
-        let too_soon = further
-            .iter()
-            .find(|(_, version)| known > 0 && version.effective_at < earliest);
-        match too_soon {
-            Some((version, effective)) => Err(ReferenceError::TooSoon {
-                what,
-                version: *version,
-                effective_at: effective.effective_at,
-                earliest,
-            }),
-            None => Ok(further),
-        }
-    }
-
-    async fn tenants(&mut self, tenants: &[Tenant]) -> Result<(), ReferenceError> {
+    async fn tenants(&mut self, tenants: &[Tenant]) -> sqlx::Result<()> {
         for tenant in tenants {
-            let id = tenant.tenant_id.uuid();
             let insert = sqlx::query(
                 "INSERT INTO tenants (tenant_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            );
-            self.insert(insert.bind(id).bind(&tenant.name)).await?;
-            let newest =
-                sqlx::query_scalar("SELECT max(version) FROM tenant_versions WHERE tenant_id = $1")
-                    .bind(id)
-                    .fetch_one(&mut *self.connection)
-                    .await?;
-            let what = format!("tenant {}", tenant.tenant_id);
-            for (
-                version,
-                Effective {
-                    effective_at,
-                    value,
-                },
-            ) in self.further(what, newest, &tenant.versions)?
-            {
-                let insert = sqlx::query(
-                    "INSERT INTO tenant_versions (tenant_id, version, effective_at,
-                        default_share_pct, platform_fee_pct, platform_fee_flat, subsidy,
-                        payout_min, kyc_required)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                )
-                .bind(id)
-                .bind(version)
-                .bind(effective_at.to_datetime())
-                .bind(percent(value.default_share_pct))
-                .bind(percent(value.platform_fee_pct))
-                .bind(value.platform_fee_flat)
-                .bind(value.subsidy)
-                .bind(value.payout_min)
-                .bind(value.kyc_required);
-                self.insert(insert).await?;
-            }
+            )
+            .bind(tenant.tenant_id.uuid())
+            .bind(&tenant.name);
+            self.insert("tenants", insert).await?;
         }
         Ok(())
     }
 
     async fn people(&mut self, users: &[User], members: &[Member]) -> Result<(), ReferenceError> {
         for user in users {
-            let phone_hash = user
-                .phone
-                .as_deref()
-                .map(|phone| self.contacts.phone(phone));
-            let email_hash = user
-                .email
-                .as_deref()
-                .map(|email| self.contacts.email(email));
+            let Contacts { hashed, sealed } = self.contacts;
+            let phone = user.phone.as_deref().filter(|phone| !phone.trim().is_empty());
+            let email = user.email.as_deref().filter(|email| !email.trim().is_empty());
+            let seal = |subject, text: Option<&str>| {
+                text.map(|text| sealed.seal(subject, &text.into()))
+                    .transpose()
+            };
+            let phone_sealed = seal(Subject::Phone(user.user_id), phone)?;
+            let email_sealed = seal(Subject::Email(user.user_id), email)?;
             let insert = sqlx::query(
-                "INSERT INTO users (user_id, phone, email, phone_hash, email_hash, kyc_hash)
+                "INSERT INTO users (user_id, phone_sealed, email_sealed, phone_hash, email_hash,
+                                    kyc_hash)
                  VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (user_id) DO NOTHING",
             )
             .bind(user.user_id.uuid())
-            .bind(&user.phone)
-            .bind(&user.email)
-            .bind(phone_hash)
-            .bind(email_hash)
+            .bind(phone_sealed.map(|sealed| sealed.to_bytes()))
+            .bind(email_sealed.map(|sealed| sealed.to_bytes()))
+            .bind(phone.map(|phone| hashed.phone(phone)))
+            .bind(email.map(|email| hashed.email(email)))
             .bind(&user.kyc_hash);
-            self.insert(insert).await?;
+            self.insert("users", insert).await?;
         }
         for member in members {
             let insert = sqlx::query(
@@ -188,12 +226,12 @@ impl Import<'_> {
             .bind(member.tenant_id.uuid())
             .bind(member.user_id.uuid())
             .bind(member.since.to_datetime());
-            self.insert(insert).await?;
+            self.insert("tenant_members", insert).await?;
         }
         Ok(())
     }
 
-    async fn networks(&mut self, networks: &[Network]) -> Result<(), ReferenceError> {
+    async fn networks(&mut self, networks: &[Network]) -> sqlx::Result<()> {
         for network in networks {
             let token = network.security_token.as_deref();
             let insert = sqlx::query(
@@ -211,78 +249,41 @@ impl Import<'_> {
             .bind(network.fires_at_sale)
             .bind(token.map(|token| hex::encode(Sha256::digest(token))))
             .bind(network.utc_offset_minutes);
-            self.insert(insert).await?;
+            self.insert("networks", insert).await?;
         }
         Ok(())
     }
 
-    async fn offers(&mut self, offers: &[Offer]) -> Result<(), ReferenceError> {
+    async fn offers(&mut self, offers: &[Offer]) -> sqlx::Result<()> {
         for offer in offers {
-            let id = offer.offer_id.get();
             let insert = sqlx::query(
                 "INSERT INTO offers (offer_id, network_id, brand, category)
                  VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-            );
-            let insert = insert
-                .bind(id)
-                .bind(offer.network_id.get())
-                .bind(&offer.brand);
-            self.insert(insert.bind(&offer.category)).await?;
-            let newest =
-                sqlx::query_scalar("SELECT max(version) FROM offer_versions WHERE offer_id = $1")
-                    .bind(id)
-                    .fetch_one(&mut *self.connection)
-                    .await?;
-            let what = format!("offer {}", offer.offer_id);
-            for (version, effective) in self.further(what, newest, &offer.versions)? {
-                self.insert(offer_version(id, version, effective)).await?;
-            }
+            )
+            .bind(offer.offer_id.get())
+            .bind(offer.network_id.get())
+            .bind(&offer.brand)
+            .bind(&offer.category);
+            self.insert("offers", insert).await?;
         }
         Ok(())
     }
 
-    async fn campaigns(&mut self, campaigns: &[Campaign]) -> Result<(), ReferenceError> {
+    async fn campaigns(&mut self, campaigns: &[Campaign]) -> sqlx::Result<()> {
         for campaign in campaigns {
-            let id = campaign.campaign_id.uuid();
-            let tenant = campaign.tenant_id.uuid();
             let insert = sqlx::query(
                 "INSERT INTO campaigns (campaign_id, tenant_id, name) VALUES ($1, $2, $3)
                  ON CONFLICT DO NOTHING",
-            );
-            self.insert(insert.bind(id).bind(tenant).bind(&campaign.name))
-                .await?;
-            let newest = sqlx::query_scalar(
-                "SELECT max(version) FROM campaign_versions WHERE campaign_id = $1",
             )
-            .bind(id)
-            .fetch_one(&mut *self.connection)
-            .await?;
-            let what = format!("campaign {}", campaign.campaign_id);
-            for (
-                version,
-                Effective {
-                    effective_at,
-                    value,
-                },
-            ) in self.further(what, newest, &campaign.versions)?
-            {
-                let insert = sqlx::query(
-                    "INSERT INTO campaign_versions (campaign_id, tenant_id, version, effective_at,
-                        share_pct, attribution_window_days) VALUES ($1, $2, $3, $4, $5, $6)",
-                )
-                .bind(id)
-                .bind(tenant)
-                .bind(version)
-                .bind(effective_at.to_datetime())
-                .bind(value.share_pct.map(percent))
-                .bind(value.attribution_window_days);
-                self.insert(insert).await?;
-            }
+            .bind(campaign.campaign_id.uuid())
+            .bind(campaign.tenant_id.uuid())
+            .bind(&campaign.name);
+            self.insert("campaigns", insert).await?;
         }
         Ok(())
     }
 
-    async fn links(&mut self, links: &[Link]) -> Result<(), ReferenceError> {
+    async fn links(&mut self, links: &[Link]) -> sqlx::Result<()> {
         for link in links {
             let insert = sqlx::query(
                 "INSERT INTO links (link_id, tenant_id, campaign_id, offer_id, slug)
@@ -293,40 +294,8 @@ impl Import<'_> {
             .bind(link.campaign_id.uuid())
             .bind(link.offer_id.get())
             .bind(&link.slug);
-            self.insert(insert).await?;
+            self.insert("links", insert).await?;
         }
         Ok(())
     }
-}
-
-fn percent(percentage: Percentage) -> Decimal {
-    Decimal::new(i64::from(percentage.hundredths()), 2)
-}
-
-fn offer_version(id: i32, version: i32, effective: &Effective<OfferTerms>) -> Insert<'_> {
-    let terms = &effective.value;
-    sqlx::query(
-        "INSERT INTO offer_versions (offer_id, version, effective_at, tracking_url, currency,
-            commission_source, base_commission_pct, commission_max, usual_sale_max, cool_off_days,
-            txn_id_names_order, duplicate_orders)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-    )
-    .bind(id)
-    .bind(version)
-    .bind(effective.effective_at.to_datetime())
-    .bind(&terms.tracking_url)
-    .bind(terms.currency.to_string())
-    .bind(match terms.commission_source {
-        CommissionSource::Percentage => "percentage",
-        CommissionSource::Payout => "payout",
-    })
-    .bind(percent(terms.base_commission_pct))
-    .bind(terms.commission_max)
-    .bind(terms.usual_sale_max)
-    .bind(terms.cool_off_days)
-    .bind(terms.txn_id_names_order)
-    .bind(match terms.duplicate_orders {
-        DuplicatePolicy::Reject => "reject",
-        DuplicatePolicy::Accept => "accept",
-    })
 }

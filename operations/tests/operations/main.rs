@@ -8,4 +8,6 @@ mod log_copy;
 mod payout_run;
 #[path = "../../../sinks/tests/support/postgres.rs"]
 mod postgres;
+mod reference;
+mod retention;
 mod world;

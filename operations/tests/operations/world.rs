@@ -58,8 +58,8 @@ const SEED: &str = "
     INSERT INTO tenants (tenant_id, name) VALUES ('00000000-0000-0000-0000-000000000001', 'Asha');
     INSERT INTO tenant_versions (tenant_id, version, effective_at, default_share_pct)
         VALUES ('00000000-0000-0000-0000-000000000001', 1, '2020-01-01Z', 50);
-    INSERT INTO users (user_id, phone) SELECT
-        ('00000000-0000-0000-0000-0000000000' || lpad(n::text, 2, '0'))::uuid, '+9100' || n
+    INSERT INTO users (user_id) SELECT
+        ('00000000-0000-0000-0000-0000000000' || lpad(n::text, 2, '0'))::uuid
         FROM generate_series(11, 40) n;
     INSERT INTO networks (network_id, name, default_currency, fires_at_sale)
         VALUES (1, 'Trackier', 'INR', true);

@@ -1,5 +1,5 @@
-//! Locked books: what comes after a tenant closed them waits for an operator (design section 5, lock
-//! date).
+//! Locked books: what comes after a tenant closed them waits for an operator (design section 5,
+//! lock date).
 //!
 //! A tenant locks the books through a day. A report that is appended after that, on a claim whose
 //! conversion time lies before the lock's end, is *held*: it says nothing about the claim's status

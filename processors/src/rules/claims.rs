@@ -5,6 +5,8 @@
 //! claims belongs to none of them: it makes a claim of its own, for a person to look at. A claim
 //! that is already closed when a second candidate turns up keeps what it had.
 
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
+
 use schemas::{EventId, Timestamp};
 
 use super::{
@@ -90,19 +92,15 @@ impl<'a> Name<'a> {
 
     /// Whether a report of this name may belong to `claim`, which other names made.
     fn fits(self, claim: &Claim<'_>) -> bool {
-        let goals_agree = |report: &Report, goal: &str| {
-            report
-                .fields
-                .goal_id
-                .as_deref()
-                .is_none_or(|other| other == goal)
-        };
+        let has_order = |order: &str| claim.has(|report| report.order_number() == Some(order));
+        let has_goal =
+            |goal: &str| claim.has(|report| report.fields.goal_id.as_deref() == Some(goal));
+        let goalless = || !claim.has(|report| report.fields.goal_id.is_some());
         match self {
             Self::Conversion(_) => false,
-            Self::OrderAndGoal(order, goal) => claim
-                .has(|report| report.order_number() == Some(order) && goals_agree(report, goal)),
-            Self::Order(order) => claim.has(|report| report.order_number() == Some(order)),
-            Self::Goal(goal) => claim.has(|report| report.fields.goal_id.as_deref() == Some(goal)),
+            Self::OrderAndGoal(order, goal) => has_order(order) && (has_goal(goal) || goalless()),
+            Self::Order(order) => has_order(order),
+            Self::Goal(goal) => has_goal(goal),
             Self::Nothing => true,
         }
     }
@@ -119,44 +117,110 @@ pub fn named(report: &Report) -> bool {
 
 /// Groups the reports of one click into claims, in the order of their names.
 pub fn group<'a>(reports: impl IntoIterator<Item = &'a Report>) -> Vec<Claim<'a>> {
-    let mut reports: Vec<(Name<'a>, Rank, &'a Report)> = reports
-        .into_iter()
-        .map(|report| (Name::of(report), report.rank(), report))
-        .collect();
-    reports.sort_by_key(|(name, rank, report)| (strength(*name), *name, *rank, report.position));
+    let click = Click {
+        reports: reports.into_iter().collect(),
+        views: RefCell::default(),
+    };
+    click.group_before(Timestamp::MAX)
+}
 
-    let mut claims: Vec<Claim<'a>> = Vec::new();
-    for same_strength in reports.chunk_by(|a, b| strength(a.0) == strength(b.0)) {
-        // Candidates are the claims of stronger names only: reports of one strength don't
-        // compete for each other.
-        let stronger = claims.clone();
-        let mut joined = claims;
-        for same_name in same_strength.chunk_by(|a, b| a.0 == b.0) {
-            let mut alone = Vec::new();
-            let mut ambiguous = Vec::new();
-            for (name, _, report) in same_name {
-                match place(*name, report, &stronger) {
-                    Placement::Joins(index) => joined[index].reports.push(report),
-                    Placement::Alone => alone.push(*report),
-                    Placement::Ambiguous => ambiguous.push(*report),
+/// The reports of one click, and their claims as they stood at earlier instants.
+struct Click<'a> {
+    reports: Vec<&'a Report>,
+    views: RefCell<BTreeMap<Timestamp, Rc<Vec<Claim<'a>>>>>,
+}
+
+impl<'a> Click<'a> {
+    /// The claims of the reports that were appended before an instant.
+    fn group_before(&self, at: Timestamp) -> Vec<Claim<'a>> {
+        let mut reports: Vec<(Name<'a>, Rank, &'a Report)> = self
+            .reports
+            .iter()
+            .filter(|report| report.appended_at < at)
+            .map(|report| (Name::of(report), report.rank(), *report))
+            .collect();
+        reports
+            .sort_by_key(|(name, rank, report)| (strength(*name), *name, *rank, report.position));
+
+        let mut claims: Vec<Claim<'a>> = Vec::new();
+        for same_strength in reports.chunk_by(|a, b| strength(a.0) == strength(b.0)) {
+            // Candidates are the claims of stronger names only: reports of one strength don't
+            // compete for each other.
+            let stronger = claims.clone();
+            let mut joined = claims;
+            for same_name in same_strength.chunk_by(|a, b| a.0 == b.0) {
+                let mut alone = Vec::new();
+                let mut ambiguous = Vec::new();
+                for (name, _, report) in same_name {
+                    match self.place(*name, report, &stronger) {
+                        Placement::Joins(index) => joined[index].reports.push(report),
+                        Placement::Alone => alone.push(*report),
+                        Placement::Ambiguous => ambiguous.push(*report),
+                    }
+                }
+                if !alone.is_empty() {
+                    joined.push(Claim::new(alone, false));
+                }
+                if !ambiguous.is_empty() {
+                    joined.push(Claim::new(ambiguous, true));
                 }
             }
-            if !alone.is_empty() {
-                joined.push(Claim::new(alone, false));
-            }
-            if !ambiguous.is_empty() {
-                joined.push(Claim::new(ambiguous, true));
-            }
+            claims = joined;
         }
-        claims = joined;
+        for claim in &mut claims {
+            claim
+                .reports
+                .sort_by_key(|report| (report.rank(), report.position));
+        }
+        claims.sort_by_key(|claim| (claim.first().rank(), claim.first().position));
+        claims
     }
-    for claim in &mut claims {
-        claim
-            .reports
-            .sort_by_key(|report| (report.rank(), report.position));
+
+    fn view_before(&self, at: Timestamp) -> Rc<Vec<Claim<'a>>> {
+        if let Some(known) = self.views.borrow().get(&at) {
+            return Rc::clone(known);
+        }
+        let view = Rc::new(self.group_before(at));
+        self.views.borrow_mut().insert(at, Rc::clone(&view));
+        view
     }
-    claims.sort_by_key(|claim| (claim.first().rank(), claim.first().position));
-    claims
+
+    fn place(&self, name: Name<'_>, report: &Report, stronger: &[Claim<'_>]) -> Placement {
+        // When each candidate could first be joined: both it and the report had to be there.
+        let mut candidates: Vec<(Timestamp, usize)> = stronger
+            .iter()
+            .enumerate()
+            .filter(|(_, claim)| name.fits(claim))
+            .map(|(index, claim)| (claim.first_appended_at().max(report.appended_at), index))
+            .collect();
+        candidates.sort_unstable();
+        match candidates.as_slice() {
+            [] => Placement::Alone,
+            [(_, only)] => Placement::Joins(*only),
+            [(first_at, _), (second_at, _), ..] if first_at < second_at => {
+                let had_joined = self.joined_before(report, *second_at);
+                let kept = candidates.iter().map(|(_, index)| *index).find(|index| {
+                    let shared = |one: &Report| holds(&had_joined, one);
+                    stronger[*index].has(shared)
+                });
+                kept.map_or(Placement::Ambiguous, Placement::Joins)
+            }
+            [..] => Placement::Ambiguous,
+        }
+    }
+
+    /// The reports of the claim that a report was in just before an instant, if that claim was
+    /// closed by then; none otherwise.
+    fn joined_before(&self, report: &Report, at: Timestamp) -> Vec<&'a Report> {
+        let view = self.view_before(at);
+        let then = view.iter().find(|then| holds(&then.reports, report));
+        let closed = then.filter(|then| fold::payable_at(then.reports.iter().copied()) <= at);
+        closed.map_or_else(Vec::new, |then| then.reports.clone())
+    }
+}
+
+fn holds(reports: &[&Report], one: &Report) -> bool {
+    reports.iter().any(|report| report.position == one.position)
 }
 
 fn strength(name: Name<'_>) -> u8 {
@@ -176,31 +240,6 @@ enum Placement {
     Alone,
     /// Several fit, and nothing tells which.
     Ambiguous,
-}
-
-fn place(name: Name<'_>, report: &Report, stronger: &[Claim<'_>]) -> Placement {
-    // When each candidate could first be joined: both it and the report had to be there.
-    let mut candidates: Vec<(Timestamp, usize)> = stronger
-        .iter()
-        .enumerate()
-        .filter(|(_, claim)| !claim.ambiguous && name.fits(claim))
-        .map(|(index, claim)| (claim.first_appended_at().max(report.appended_at), index))
-        .collect();
-    candidates.sort_unstable();
-    match candidates.as_slice() {
-        [] => Placement::Alone,
-        [(_, only)] => Placement::Joins(*only),
-        [(first_at, first), (second_at, _), ..] => {
-            let claim = &stronger[*first];
-            let with_report = claim.reports.iter().copied().chain([report]);
-            let closed = fold::payable_at(with_report) <= *second_at;
-            if first_at < second_at && closed {
-                Placement::Joins(*first)
-            } else {
-                Placement::Ambiguous
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use schemas::{
 use super::{
     attribution::{LookedUp, click_of_report},
     rating::Sale,
-    signals::{currency_of_report, score, self_purchase, signals_of_report},
+    signals::{conflicting_currency, score, self_purchase, signals_of_report},
     split,
     terms::terms_as_of_click,
 };
@@ -133,7 +133,7 @@ fn split_taken_alone(
     reported: &Reported,
     terms: &Terms,
 ) -> Option<Split> {
-    if currency_of_report(reported, terms) != terms.currency {
+    if conflicting_currency(reported, terms).is_some() {
         return None;
     }
     let sale = Sale {

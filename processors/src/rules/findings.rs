@@ -23,8 +23,8 @@ use super::{
 pub struct Finding {
     /// Which.
     pub reason: StatusReason,
-    /// The values that it rests on; empty where the reason says it all. Nothing in it tells of another tenant's claims but their
-    /// number.
+    /// The values that it rests on; empty where the reason says it all. Nothing in it tells of
+    /// another tenant's claims but their number.
     pub evidence: Cow<'static, str>,
 }
 
@@ -49,8 +49,10 @@ pub struct Case<'a> {
     pub folded: &'a Folded,
     /// What the commission came to; an error where it left every range.
     pub rating: Result<&'a Rating, MoneyOverflow>,
-    /// Whether there is a split that can be booked.
-    pub bookable: bool,
+    /// Whether the commission can be split; false beyond any range.
+    pub split: bool,
+    /// Whether an operator set what is to be booked.
+    pub corrected: bool,
     /// The conversion's time.
     pub converted_at: Timestamp,
     /// Whether that is the network's own.
@@ -62,6 +64,11 @@ pub struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// Whether there is something to book once the network approves.
+    pub fn bookable(&self) -> bool {
+        self.split || self.corrected
+    }
+
     fn matched(&self) -> &Matched {
         &self.claim.first().matched
     }
@@ -191,7 +198,8 @@ impl Case<'_> {
     }
 
     fn other_currency(&self) -> Option<Finding> {
-        self.folded.other_currency.map(|reported| {
+        let reported = self.folded.other_currency.filter(|_| !self.corrected);
+        reported.map(|reported| {
             let currency = self.matched().terms.currency;
             let evidence = format!("reported in {reported}, the offer pays in {currency}");
             Finding::new(StatusReason::CurrencyMismatch, evidence)
@@ -206,21 +214,19 @@ impl Case<'_> {
         let terms = &self.matched().terms;
         let currency = terms.currency;
         let found = |evidence: String| Finding::new(StatusReason::CommissionAboveMax, evidence);
-        let Ok(rating) = self.rating else {
-            return Some(found("the commission is beyond any range".to_owned()));
+        let rating = match self.rating {
+            Ok(rating) if rating.commission.is_none() || self.split => rating,
+            Ok(_) | Err(MoneyOverflow) => {
+                return Some(found("the commission is beyond any range".to_owned()));
+            }
         };
-        let above_cap =
-            rating
-                .commission
-                .zip(terms.commission_max)
-                .and_then(|(commission, max)| {
-                    (commission > max.to_minor(currency)).then(|| {
-                        format!(
-                            "commission of {} {currency}, {max} at most",
-                            units(commission, currency)
-                        )
-                    })
-                });
+        let commission = rating.commission.map(|sum| units(sum, currency));
+        let above_cap = commission
+            .zip(terms.commission_max)
+            .filter(|(commission, max)| *commission > max.to_decimal())
+            .map(|(commission, max)| {
+                format!("commission of {commission} {currency}, {max} at most")
+            });
         let sale = self.folded.sale_amount.map(|sale| sale.to_minor(currency));
         let above_sale = match terms.commission_source {
             CommissionSource::Percentage => None,
@@ -239,8 +245,9 @@ impl Case<'_> {
 
     fn amount_missing(&self) -> Option<Finding> {
         let approved = self.folded.status == Some(NetworkStatus::Approved);
-        let missing = approved && !self.bookable && self.folded.other_currency.is_none();
-        missing.then(Finding::amount_missing)
+        let absent = self.rating.is_ok_and(|rating| rating.commission.is_none());
+        let missing = absent && !self.corrected && self.folded.other_currency.is_none();
+        (approved && missing).then(Finding::amount_missing)
     }
 
     fn owned_by_closed(&self) -> Option<Finding> {
@@ -250,8 +257,10 @@ impl Case<'_> {
         })
     }
 
-    fn books_locked(&self) -> Option<Finding> {
-        self.only_held.map(Finding::books_locked)
+    /// Nothing of the claim counts yet: not even an approval that came before its reports lifts
+    /// that.
+    pub fn books_locked(&self) -> Option<Finding> {
+        self.only_held.map(Finding::reports_held)
     }
 }
 
@@ -263,7 +272,7 @@ impl Finding {
     }
 
     /// Reports wait for an operator.
-    pub(super) fn books_locked(reports: usize) -> Self {
+    pub(super) fn reports_held(reports: usize) -> Self {
         let evidence = format!("{reports} report(s) came after the books were locked");
         Self::new(StatusReason::BooksLocked, evidence)
     }

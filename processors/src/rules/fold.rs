@@ -3,7 +3,7 @@
 
 use schemas::{Amount, Country, Currency, OfferId, Timestamp, events::NetworkStatus};
 
-use super::{history::Report, signals::currency_of_report};
+use super::{history::Report, signals::conflicting_currency};
 
 /// What became of one report of a claim (design section 9, invariant 1). Reports without a claim
 /// are unmatched, ignored or dead-lettered.
@@ -64,6 +64,8 @@ struct Seen {
     sale_amounts: Vec<Amount>,
     payouts: Vec<Amount>,
     conversion_id: Option<String>,
+    /// The offer named last; the click's own says nothing new at first.
+    offer_id: Option<OfferId>,
     country: Option<Country>,
     as_of: Option<Timestamp>,
 }
@@ -115,7 +117,10 @@ fn repeats(report: &Report, folded: &Folded, seen: &Seen) -> bool {
         )
         && same(fields.country.as_ref(), seen.country.as_ref())
         && same(report.as_of.as_ref(), seen.as_of.as_ref())
-        && (other_offer(report).is_none() || folded.other_offer.is_some())
+        && same(
+            fields.offer_id.as_ref(),
+            Some(&seen.offer_id.unwrap_or(report.matched.click.offer_id)),
+        )
 }
 
 fn take(report: &Report, folded: &mut Folded, seen: &mut Seen) {
@@ -147,10 +152,12 @@ fn take(report: &Report, folded: &mut Folded, seen: &mut Seen) {
         fields.network_conversion_id.as_ref(),
         &mut seen.conversion_id,
     );
+    keep(fields.offer_id.as_ref(), &mut seen.offer_id);
     keep(fields.country.as_ref(), &mut seen.country);
     keep(report.as_of.as_ref(), &mut seen.as_of);
     folded.other_offer = folded.other_offer.or_else(|| other_offer(report));
-    folded.other_currency = folded.other_currency.or_else(|| other_currency(report));
+    let other_currency = || conflicting_currency(&report.fields, &report.matched.terms);
+    folded.other_currency = folded.other_currency.or_else(other_currency);
 }
 
 /// `pending` never outranks a decided status; a return from cancelled or rejected is believed
@@ -190,13 +197,6 @@ fn take_amount(
 fn other_offer(report: &Report) -> Option<OfferId> {
     let clicked = report.matched.click.offer_id;
     report.fields.offer_id.filter(|offer| *offer != clicked)
-}
-
-fn other_currency(report: &Report) -> Option<Currency> {
-    let terms = &report.matched.terms;
-    let carries_amount = report.fields.sale_amount.is_some() || report.fields.payout.is_some();
-    let currency = currency_of_report(&report.fields, terms);
-    (carries_amount && currency != terms.currency).then_some(currency)
 }
 
 /// When the conversion happened: the network's own time where a report has one (the

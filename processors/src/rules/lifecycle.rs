@@ -180,7 +180,8 @@ pub fn evaluate(
         reports: counting,
         folded: &folded,
         rating: rating.as_ref().map_err(|overflow| *overflow),
-        bookable: expected.is_some(),
+        split: expected.is_some(),
+        corrected: operator.correction.is_some(),
         converted_at,
         networks_own_time,
         neighbours,
@@ -218,8 +219,9 @@ pub fn evaluate(
         findings,
         order_owner: match neighbours.order {
             OrderStanding::Owner => None,
+            // Its own name: what owned the order was undone, and its report is here now.
             OrderStanding::Duplicate { owner } | OrderStanding::OwnedByClosed { owner } => {
-                Some(owner)
+                (owner != claim.name()).then_some(owner)
             }
         },
         currency: terms.currency,
@@ -295,15 +297,15 @@ fn decide_status(case: &Case<'_>, operator: OperatorDecisions) -> Verdict {
         },
         None => None,
     };
-    // An approval lifts what the machine found.
+    // An approval lifts what the machine found; but it lets in only what was there by then.
     let (rejected, review) = match approved {
-        Some(_) => (Vec::new(), Vec::new()),
+        Some(_) => (Vec::new(), case.books_locked().into_iter().collect()),
         None => (case.rejections(), case.review_reasons()),
     };
     let status = case.folded.status;
     if let Some(refused @ (NetworkStatus::Cancelled | NetworkStatus::Rejected)) = status {
         let unflagged = rejected.is_empty() && review.is_empty();
-        let was_owed = case.folded.approved_once && unflagged && case.bookable;
+        let was_owed = case.folded.approved_once && unflagged && case.bookable();
         let network = Finding::new(
             StatusReason::NetworkCancelled,
             match refused {
@@ -337,7 +339,7 @@ fn decide_status(case: &Case<'_>, operator: OperatorDecisions) -> Verdict {
         .map(|ruling| ruling.finding(StatusReason::OperatorApproved))
         .collect();
     let status = match status {
-        Some(NetworkStatus::Approved) if case.bookable => ClaimStatus::Confirmed,
+        Some(NetworkStatus::Approved) if case.bookable() => ClaimStatus::Confirmed,
         // An approval can't book what has no commission: it still needs an amount.
         Some(NetworkStatus::Approved) => {
             findings.push(Finding::amount_missing());
@@ -370,7 +372,7 @@ fn shown_only(
             let evidence = "a record that came after it closed would change it";
             Finding::new(StatusReason::ClosedFlagged, evidence)
         }),
-        (held > 0 && case.only_held.is_none()).then(|| Finding::books_locked(held)),
+        (held > 0 && case.only_held.is_none()).then(|| Finding::reports_held(held)),
         case.folded.unknown_status.then(|| {
             let evidence = "the network sent a status that we don't know";
             Finding::new(StatusReason::UnknownStatus, evidence)

@@ -1,11 +1,11 @@
 //! Everything that we decide, as pure modules: no clock, randomness, network or database.
 //!
 //! Two groups. What one report decides alone, in the stage: [`attribution`], [`terms`],
-//! [`signals`], [`rating`], [`split`], put together by [`decide`]. What history decides, in the ledger's
-//! transaction: [`claims`] groups a click's reports, [`books`] holds back those that come after a
-//! lock, [`fold`] folds a claim's, [`findings`] says what speaks against it and [`lifecycle`] evaluates it, [`orders`] and [`velocity`] look
-//! across claims, [`postings`] says what is booked, [`settlement`] puts them
-//! together; [`payouts`] says what is paid.
+//! [`signals`], [`rating`], [`split`], put together by [`decide`]. What history decides, in the
+//! ledger's transaction: [`claims`] groups a click's reports, [`books`] holds back those that come
+//! after a lock, [`fold`] folds a claim's, [`findings`] says what speaks against it and
+//! [`lifecycle`] evaluates it; [`orders`] and [`velocity`] look across claims, [`postings`] says
+//! what is booked, [`settlement`] puts them together; [`payouts`] says what is paid.
 
 pub mod attribution;
 pub mod books;

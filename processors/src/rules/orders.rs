@@ -26,6 +26,13 @@ pub struct Claimant {
     pub frozen: Option<OrderStanding>,
 }
 
+impl Claimant {
+    /// Whether it came within its own days after another.
+    fn follows_within_its_days(&self, earlier: &Self) -> bool {
+        self.received_at < earlier.received_at.plus_days(self.duplicate_days)
+    }
+}
+
 /// The standing of each claimant, by name.
 pub fn standings(claimants: &[Claimant]) -> BTreeMap<EventId, OrderStanding> {
     let mut ranked = claimants.to_vec();
@@ -51,15 +58,16 @@ fn standing(claimant: &Claimant, owner: Option<&Claimant>, after: &[Claimant]) -
         DuplicatePolicy::Accept => return OrderStanding::Owner,
         DuplicatePolicy::Reject => {}
     }
-    let within = |first: &Claimant, second: &Claimant| {
-        second.received_at < first.received_at.plus_days(claimant.duplicate_days)
-    };
-    if let Some(owner) = owner.filter(|owner| within(owner, claimant)) {
+    if let Some(owner) = owner.filter(|owner| claimant.follows_within_its_days(owner)) {
         return OrderStanding::Duplicate { owner: owner.name };
     }
-    let closed_owner = after
-        .iter()
-        .find(|later| later.frozen == Some(OrderStanding::Owner) && within(claimant, later));
+    // One that closed as the owner is in the way if it would be this one's duplicate by its own
+    // terms: then, and only then, this one couldn't have been an owner beside it.
+    let closed_owner = after.iter().find(|later| {
+        later.frozen == Some(OrderStanding::Owner)
+            && later.policy == DuplicatePolicy::Reject
+            && later.follows_within_its_days(claimant)
+    });
     match closed_owner {
         Some(closed) => OrderStanding::OwnedByClosed { owner: closed.name },
         None => OrderStanding::Owner,
@@ -118,6 +126,21 @@ mod tests {
         };
         assert_eq!(of(&[claimant(1, 0), closed]), [owned, OWNER]);
         assert_eq!(of(&[closed, claimant(3, 6)]), [OWNER, duplicate_of(2)]);
+    }
+
+    #[test]
+    fn a_closed_owner_that_would_be_no_duplicate_is_in_nobodys_way() {
+        let closed = |duplicate_days, policy| Claimant {
+            frozen: Some(OWNER),
+            duplicate_days,
+            policy,
+            ..claimant(2, 5)
+        };
+        let earlier = claimant(1, 0);
+        let by_other_days = [earlier, closed(5, DuplicatePolicy::Reject)];
+        assert_eq!(of(&by_other_days), [OWNER, OWNER]);
+        let by_policy = [earlier, closed(30, DuplicatePolicy::Accept)];
+        assert_eq!(of(&by_policy), [OWNER, OWNER]);
     }
 
     #[test]

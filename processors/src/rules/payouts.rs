@@ -289,6 +289,52 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_is_paid_only_once_its_time_lies_before_the_runs() {
+        let at = |payable_at, number| ClaimBalance {
+            payable_at,
+            ..claim(number, 10_000, 0)
+        };
+        let claims = [at(AS_OF.plus_millis(-1), 1), at(AS_OF, 2)];
+        assert_eq!(matured(&claims, AS_OF), Minor::new(10_000));
+        // A balance may be spent elsewhere before it is paid: what is younger never fills it.
+        let debt = claim(3, 0, 4_000);
+        let cards = pay(&[claims[0], claims[1], debt]);
+        let items = vec![(EventId::new(1), Minor::new(6_000))];
+        let amount = Minor::new(6_000);
+        assert_eq!(cards, [Card { amount, items }]);
+    }
+
+    #[test]
+    fn the_least_that_is_paid_is_paid() {
+        let of = |balance| {
+            allocate(
+                &[claim(1, balance, 0)],
+                AS_OF,
+                Currency::INR,
+                limits(10_000),
+            )
+        };
+        assert!(of(9_999).is_empty());
+        assert_eq!(of(10_000).len(), 1);
+    }
+
+    #[test]
+    fn a_claim_of_which_nothing_is_left_is_no_item() {
+        let cards = pay(&[claim(1, 10_000, 10_000), claim(2, 10_000, 0)]);
+        assert_eq!(cards.len(), 1);
+        assert_eq!(cards[0].items, [(EventId::new(2), Minor::new(10_000))]);
+    }
+
+    #[test]
+    fn a_card_that_holds_less_than_a_unit_holds_nothing() {
+        let limits = Limits {
+            card_max: Minor::new(99),
+            ..limits(100)
+        };
+        assert!(allocate(&[claim(1, 10_000, 0)], AS_OF, Currency::INR, limits).is_empty());
+    }
+
+    #[test]
     fn large_balances_make_several_cards() {
         let amounts: Vec<_> = pay(&[claim(1, 2_500_099, 0)])
             .iter()

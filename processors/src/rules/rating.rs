@@ -89,12 +89,17 @@ pub fn rate(terms: &Terms, sale: Sale<'_>) -> Result<Rating, MoneyOverflow> {
     for rule in &rules {
         commission = exact.by_rule(rule, commission, sale.amount)?;
     }
-    // Only the sum that counts may fail: the other one is for show.
+    // Only what counts may fail: the other figure is for show.
+    let counted = |sum: Option<Fraction>| sum.map(Fraction::round).transpose();
     let shown = |sum: Option<Fraction>| sum.and_then(|sum| sum.round().ok());
+    let (rated, reported) = match terms.commission_source {
+        CommissionSource::Percentage => (counted(rated)?, shown(reported)),
+        CommissionSource::Payout => (shown(rated), counted(reported)?),
+    };
     Ok(Rating {
-        commission: commission.map(Fraction::round).transpose()?,
-        rated: shown(rated),
-        reported: shown(reported),
+        commission: counted(commission)?,
+        rated,
+        reported,
         rules: rules.iter().map(|rule| rule.name.clone()).collect(),
         ..none
     })

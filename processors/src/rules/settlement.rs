@@ -149,6 +149,24 @@ type Order = (OrderKey, Option<String>);
 /// The standing of each claimant of an order, by name.
 type Standings = BTreeMap<EventId, OrderStanding>;
 
+/// Which claims close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum World {
+    /// All of them, in their time.
+    AsItWas,
+    /// All but the one that holds a report: what would have become of it.
+    NeverCloses(EventId),
+}
+
+impl World {
+    fn closes(self, claim: &Claim<'_>) -> bool {
+        match self {
+            Self::AsItWas => true,
+            Self::NeverCloses(report) => !claim.holds(report),
+        }
+    }
+}
+
 /// Look-ups over a neighbourhood, as it stood at any instant.
 struct Fold<'a> {
     neighbourhood: &'a Neighbourhood,
@@ -156,7 +174,7 @@ struct Fold<'a> {
     clicks_by_user: BTreeMap<UserId, BTreeSet<ClickId>>,
     /// Just after the last record: every later instant looks the same.
     end: Timestamp,
-    standings: RefCell<BTreeMap<(Order, Timestamp), Rc<Standings>>>,
+    standings: RefCell<BTreeMap<(Order, Timestamp, World), Rc<Standings>>>,
 }
 
 impl<'a> Fold<'a> {
@@ -229,10 +247,11 @@ impl<'a> Fold<'a> {
     /// What the other claims mean for a claim of the whole set.
     fn neighbours(&self, claim: &Claim<'a>) -> Neighbours {
         let closed_at = self.closed_at(claim);
-        let order = self.closing_standing(claim, self.end);
+        let order = self.closing_standing(claim, self.end, World::AsItWas);
         let velocity = self.velocity(claim, order, closed_at);
-        let flagged = {
-            let if_open = self.standing_if_open(claim);
+        let order = self.by_todays_name(claim, order);
+        let flagged = closed_at < self.end && {
+            let if_open = self.by_todays_name(claim, self.standing_if_open(claim));
             let velocity_if_open = self.velocity(claim, if_open, self.end);
             if_open != order || velocity_if_open.is_some() != velocity.is_some()
         };
@@ -243,33 +262,54 @@ impl<'a> Fold<'a> {
         }
     }
 
+    /// A standing in which the owner goes by the name that it has now, whatever it was called when
+    /// the claim closed.
+    fn by_todays_name(&self, claim: &Claim<'a>, standing: OrderStanding) -> OrderStanding {
+        let today = |owner: EventId| {
+            let order = order_of(claim).map(|(key, _)| key);
+            let clicks = order.and_then(|key| self.clicks_by_order.get(&key));
+            clicks
+                .into_iter()
+                .flatten()
+                .flat_map(|click| self.claims_at(*click, self.end))
+                .find(|other| other.holds(owner))
+                .map_or(owner, |other| other.name())
+        };
+        match standing {
+            OrderStanding::Owner => OrderStanding::Owner,
+            OrderStanding::Duplicate { owner } => OrderStanding::Duplicate {
+                owner: today(owner),
+            },
+            OrderStanding::OwnedByClosed { owner } => OrderStanding::OwnedByClosed {
+                owner: today(owner),
+            },
+        }
+    }
+
     /// The standing with which a claim, as it was just before `at`, had closed, or which it had
     /// while it was open.
-    fn closing_standing(&self, claim: &Claim<'a>, at: Timestamp) -> OrderStanding {
+    fn closing_standing(&self, claim: &Claim<'a>, at: Timestamp, world: World) -> OrderStanding {
         order_of(claim)
             .and_then(|order| {
                 let at = self.standing_closed_at(claim, &order, at);
                 // Its name may have been another one then.
                 let then = self.then(claim, at)?;
-                self.standings(&order, at).get(&then.name()).copied()
+                self.standings(&order, at, world).get(&then.name()).copied()
             })
             .unwrap_or_default()
     }
 
     /// The claim as it was just before `at`: the one that held its earliest record.
     fn then(&self, claim: &Claim<'a>, at: Timestamp) -> Option<Claim<'a>> {
-        let earliest = claim
-            .reports()
-            .iter()
-            .min_by_key(|report| report.appended_at)?;
+        let earliest = earliest(claim);
         self.claims_at(earliest.click_id(), at)
             .into_iter()
             .find(|then| then.holds(earliest.event_id))
     }
 
     /// The standings on an order as of `at`: closed claims keep the one that they closed with.
-    fn standings(&self, order: &Order, at: Timestamp) -> Rc<Standings> {
-        let key = (order.clone(), at);
+    fn standings(&self, order: &Order, at: Timestamp, world: World) -> Rc<Standings> {
+        let key = (order.clone(), at, world);
         if let Some(known) = self.standings.borrow().get(&key) {
             return Rc::clone(known);
         }
@@ -277,8 +317,12 @@ impl<'a> Fold<'a> {
             .claimants(order, at)
             .iter()
             .map(|claim| {
-                let closed = self.standing_closed_at(claim, order, at) < at;
-                claimant(claim, closed.then(|| self.closing_standing(claim, at)))
+                let closes = world.closes(claim);
+                let closed = closes && self.standing_closed_at(claim, order, at) < at;
+                claimant(
+                    claim,
+                    closed.then(|| self.closing_standing(claim, at, world)),
+                )
             })
             .collect();
         let standings = Rc::new(orders::standings(&claimants));
@@ -288,19 +332,15 @@ impl<'a> Fold<'a> {
         standings
     }
 
-    /// The standing that a claim would have if nothing ever closed: what a person is shown.
+    /// The standing that a claim would have if it had never closed: where it differs, a person is
+    /// told.
     fn standing_if_open(&self, claim: &Claim<'a>) -> OrderStanding {
-        let Some(order) = order_of(claim) else {
-            return OrderStanding::Owner;
-        };
-        let claimants = self.claimants(&order, self.end);
-        let open: Vec<_> = claimants
-            .iter()
-            .map(|claim| claimant(claim, None))
-            .collect();
-        orders::standings(&open)
-            .get(&claim.name())
-            .copied()
+        let world = World::NeverCloses(earliest(claim).event_id);
+        order_of(claim)
+            .and_then(|order| {
+                let standings = self.standings(&order, self.end, world);
+                standings.get(&claim.name()).copied()
+            })
             .unwrap_or_default()
     }
 
@@ -338,12 +378,22 @@ impl<'a> Fold<'a> {
         let Some(order) = order_of(claim) else {
             return false;
         };
-        let standings = self.standings(&order, at);
+        let standings = self.standings(&order, at, World::AsItWas);
         matches!(
             standings.get(&claim.name()),
             Some(OrderStanding::Duplicate { .. })
         )
     }
+}
+
+/// The record of a claim that was appended first: it is found in every later view of the claim.
+fn earliest<'a>(claim: &Claim<'a>) -> &'a Report {
+    claim
+        .reports()
+        .iter()
+        .copied()
+        .min_by_key(|report| report.appended_at)
+        .unwrap_or_else(|| claim.first())
 }
 
 fn shares_a_report(a: &Claim<'_>, b: &Claim<'_>) -> bool {

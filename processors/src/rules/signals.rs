@@ -97,6 +97,13 @@ pub fn currency_of_report(reported: &Reported, terms: &Terms) -> Currency {
     reported.currency.unwrap_or(terms.default_currency)
 }
 
+/// The currency that a report's amounts are in, where it carries any and it isn't the offer's.
+pub fn conflicting_currency(reported: &Reported, terms: &Terms) -> Option<Currency> {
+    let carries_amount = reported.sale_amount.is_some() || reported.payout.is_some();
+    let currency = currency_of_report(reported, terms);
+    (carries_amount && currency != terms.currency).then_some(currency)
+}
+
 fn country_mismatch(reported: &Reported, click: &ClickFacts) -> Option<String> {
     let (clicked, converted) = (click.country?, reported.country?);
     (clicked != converted).then(|| format!("clicked in {clicked}, converted in {converted}"))

@@ -1,8 +1,9 @@
 //! The money of one conversion (design section 4).
 //!
-//! The commission is [`rating`]'s. Payable = commission + subsidy. Fee = min(platform fee, payable). User = share × (payable − fee). Creator = the rest.
-//! Each of commission, fee and user part is rounded once, half-even, to the minor unit; so
-//! user + creator + fee = commission + subsidy, exactly.
+//! The commission is [`rating`]'s. Payable = commission + subsidy. Fee = min(platform fee,
+//! payable). User = share × (payable − fee). Creator = the rest. Each of commission, fee and user
+//! part is rounded once, half-even, to the minor unit; so user + creator + fee = commission +
+//! subsidy, exactly.
 
 use schemas::{
     Amount, Currency, Minor, MoneyOverflow, Percentage,

@@ -24,7 +24,10 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use schemas::{Topic, reference::ReferenceData, token::TokenKeys};
-use stream::{Clock, GroupEvent, GroupSettings, Log, Record};
+use stream::{
+    Clock, GroupEvent, GroupSettings, Log, Record,
+    commit_points::{self, CommitPoint},
+};
 use tokio_util::sync::CancellationToken;
 
 use batch::{Decided, Undecided};
@@ -159,6 +162,7 @@ impl Stage {
         self.append_dead_letters(&decided).await?;
         let decisions = decided.iter().map(Decided::to_record).collect();
         self.log.append(Topic::Decisions, decisions).await?;
+        commit_points::pass(CommitPoint::StageDecided);
         self.metrics.decided(&decided, clicks.len());
         Ok(())
     }

@@ -8,7 +8,10 @@ use processors::stage::{
     dead_letters::{self, DeadLetter, Stage},
 };
 use schemas::Timestamp;
-use stream::{LogError, Record};
+use stream::{
+    LogError, Record,
+    commit_points::{self, CommitPoint},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -88,6 +91,7 @@ impl Writer<'_> {
         if self.insert(&batches).await? == Flow::Stop {
             return Ok(Flow::Stop);
         }
+        commit_points::pass(CommitPoint::AnalyticsInserted);
         let bounds: Vec<Bounds> = batches.iter().map(|batch| batch.bounds).collect();
         self.sink.journal.close(&bounds).await?;
         self.back_off.reset();

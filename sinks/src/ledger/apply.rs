@@ -1,22 +1,24 @@
 //! One batch in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use processors::rules::{history::Report, settlement::settle};
 use schemas::{
-    EventId, Position, Timestamp, Topic,
+    Position, Timestamp, Topic,
     events::{Command, CommandBody},
 };
 use sqlx::PgConnection;
+use stream::commit_points::{self, CommitPoint};
 use uuid::Uuid;
 
 use super::{
     LedgerError,
     batch::{Batch, Decided},
+    conflicts::{self, Conflicts},
     fold,
     history::{self, Clicks},
-    locks, payouts, positions, rebuild,
-    rows::{self, ConversionRow, UnmatchedRow},
+    keep, locks, payouts, positions, rebuild, retired,
+    rows::{self, ConversionRow},
     write,
 };
 
@@ -29,6 +31,8 @@ pub(super) struct Applied {
     pub claims_changed: usize,
     /// Queued payouts that lost what they stood on.
     pub payouts_cancelled: usize,
+    /// Records that contradict what is kept.
+    pub conflicts: Conflicts,
 }
 
 /// Applies a batch. The caller commits.
@@ -39,24 +43,31 @@ pub(super) async fn apply(
     now: Timestamp,
 ) -> Result<Applied, LedgerError> {
     positions::advance(connection, expected, &batch.next_offsets).await?;
+    commit_points::pass(CommitPoint::LedgerPositionMoved);
     locks::names(connection, looks_for_names(batch)).await?;
     let rebuilding = rebuild::under_way(connection).await?;
-    keep_clicks(connection, batch).await?;
-    let mut names = keep_commands(connection, &batch.commands).await?;
+    let retired_before = retired::before(connection).await?;
+    let mut applied = Applied::default();
+    keep::clicks(connection, batch, &mut applied).await?;
+    let mut names = keep::commands(connection, &batch.commands, &mut applied).await?;
     let given_up = given_up(&batch.commands);
     let touched = payouts::keep(connection, &batch.payouts, &batch.steps, &given_up).await?;
     names.extend(&touched.names);
 
-    let fresh = fresh_decisions(connection, &batch.decisions).await?;
-    let mut applied = Applied::default();
+    let (fresh, repeated) = fresh_decisions(connection, &batch.decisions).await?;
+    let (late, fresh): (Vec<_>, Vec<_>) = fresh
+        .into_iter()
+        .partition(|decided| decided.clicked_before(retired_before));
     let parked_heals = lock_heals(connection, &fresh).await?;
-    park(connection, &fresh, &mut applied).await?;
+    keep::unmatched(connection, &fresh, &mut applied).await?;
+    keep::late(connection, &late, &mut applied).await?;
 
     let reports: Vec<Report> = fresh
         .iter()
         .filter_map(|decided| Report::from_decision(&decided.decision))
         .collect();
-    let changed = changed_clicks(connection, &reports, &parked_heals, &names).await?;
+    let mut changed = changed_clicks(connection, &reports, &parked_heals, &names).await?;
+    changed.retain(|_, clicked_at| *clicked_at >= retired_before);
     if !changed.is_empty() || !touched.payees.is_empty() {
         let work = Work {
             fresh: &fresh,
@@ -64,9 +75,11 @@ pub(super) async fn apply(
             changed: &changed,
             touched: &touched,
             rebuilding,
+            retired_before,
         };
         fold_changed(connection, &work, now, &mut applied).await?;
     }
+    conflicts::of_decisions(connection, &repeated, &mut applied.conflicts).await?;
     Ok(applied)
 }
 
@@ -77,66 +90,6 @@ fn looks_for_names(batch: &Batch) -> bool {
         || !batch.payouts.is_empty()
         || !batch.steps.is_empty()
         || batch.decisions.iter().any(heals)
-}
-
-/// Inserts clicks, and lets parked reports that wait for them try again.
-async fn keep_clicks(connection: &mut PgConnection, batch: &Batch) -> Result<(), LedgerError> {
-    if batch.clicks.is_empty() {
-        return Ok(());
-    }
-    rows::insert(connection, rows::INSERT_CLICKS, &batch.clicks).await?;
-    let ids: Vec<i64> = batch
-        .clicks
-        .iter()
-        .map(|click| click.click_id.get())
-        .collect();
-    sqlx::query(
-        "UPDATE unmatched_conversions SET next_try_at = received_at
-         WHERE state = 'parked' AND click_id = ANY($1)",
-    )
-    .bind(&ids)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Keeps commands whether or not their subject is known, and gives the claims they name.
-async fn keep_commands(
-    connection: &mut PgConnection,
-    commands: &[(Position, Command, bytes::Bytes)],
-) -> Result<Vec<i64>, LedgerError> {
-    let mut names = Vec::new();
-    for (position, command, encoded) in commands {
-        let subject = subject(&command.body).map(EventId::get);
-        sqlx::query(
-            "INSERT INTO commands VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
-        )
-        .bind(command.command_id.get())
-        .bind(position.partition)
-        .bind(position.offset)
-        .bind(command.issued_at.to_datetime())
-        .bind(&command.author)
-        .bind(&command.reason)
-        .bind(subject)
-        .bind(encoded.as_ref())
-        .execute(&mut *connection)
-        .await?;
-        names.extend(subject);
-    }
-    Ok(names)
-}
-
-/// The claim that a command is about.
-fn subject(body: &CommandBody) -> Option<EventId> {
-    match body {
-        CommandBody::ReviewClaim(review) => Some(review.event_id),
-        CommandBody::Correct(correct) => Some(correct.event_id),
-        // The healing worker and the dispatcher read theirs from the log themselves.
-        CommandBody::MatchByHand(_)
-        | CommandBody::ReleasePayout(_)
-        | CommandBody::CancelPayout(_)
-        | CommandBody::ChannelSwitch(_) => None,
-    }
 }
 
 /// Payouts that operators give up.
@@ -154,18 +107,29 @@ fn given_up(commands: &[(Position, Command, bytes::Bytes)]) -> Vec<Uuid> {
         .collect()
 }
 
-/// Decisions whose position wasn't applied yet; the first one for a position counts.
+/// Decisions whose position wasn't applied yet, where the first one for a position counts; and
+/// the others.
 async fn fresh_decisions<'a>(
     connection: &mut PgConnection,
     decisions: &'a [Decided],
-) -> Result<Vec<&'a Decided>, LedgerError> {
+) -> Result<(Vec<&'a Decided>, Vec<&'a Decided>), LedgerError> {
     let mut first: BTreeMap<Position, &Decided> = BTreeMap::new();
+    let mut repeated = Vec::new();
     for decided in decisions {
-        first.entry(decided.decision.source).or_insert(decided);
+        match first.entry(decided.decision.source) {
+            Entry::Vacant(entry) => {
+                entry.insert(decided);
+            }
+            Entry::Occupied(_) => repeated.push(decided),
+        }
     }
-    let fresh = positions::apply_once(connection, &first.keys().copied().collect()).await?;
-    first.retain(|position, _| fresh.contains(position));
-    Ok(first.into_values().collect())
+    let unapplied = positions::apply_once(connection, &first.keys().copied().collect()).await?;
+    let (fresh, known): (Vec<_>, Vec<_>) = first
+        .into_iter()
+        .partition(|(position, _)| unapplied.contains(position));
+    repeated.extend(known.into_iter().map(|(_, decided)| decided));
+    let fresh = fresh.into_iter().map(|(_, decided)| decided).collect();
+    Ok((fresh, repeated))
 }
 
 /// Locks the parked records that fresh reports heal, and marks them as healed.
@@ -198,50 +162,6 @@ async fn lock_heals(
     Ok(parked)
 }
 
-/// Keeps reports without a claim.
-async fn park(
-    connection: &mut PgConnection,
-    fresh: &[&Decided],
-    applied: &mut Applied,
-) -> Result<(), LedgerError> {
-    let (partitions, offsets): (Vec<i32>, Vec<i64>) = fresh
-        .iter()
-        .filter(|decided| Report::from_decision(&decided.decision).is_none())
-        .map(|decided| {
-            (
-                decided.decision.source.partition,
-                decided.decision.source.offset,
-            )
-        })
-        .unzip();
-    if partitions.is_empty() {
-        return Ok(());
-    }
-    // A heal may be read before the record that it heals: they are in different partitions.
-    let healed: Vec<(i32, i64)> = sqlx::query_as(
-        "SELECT source_partition, source_offset FROM healed_positions
-         WHERE (source_partition, source_offset) IN
-               (SELECT * FROM unnest($1::int[], $2::bigint[]))",
-    )
-    .bind(&partitions)
-    .bind(&offsets)
-    .fetch_all(&mut *connection)
-    .await?;
-    let unmatched: Vec<UnmatchedRow> = fresh
-        .iter()
-        .filter_map(|decided| {
-            let source = decided.decision.source;
-            let healed = healed.contains(&(source.partition, source.offset));
-            UnmatchedRow::new(&decided.decision, &decided.encoded, healed)
-        })
-        .collect();
-    for row in &unmatched {
-        *applied.fates.entry(row.fate().to_owned()).or_default() += 1;
-    }
-    rows::insert(connection, rows::INSERT_UNMATCHED, &unmatched).await?;
-    Ok(())
-}
-
 /// The clicks whose claims the batch may change, and their times.
 async fn changed_clicks(
     connection: &mut PgConnection,
@@ -269,6 +189,7 @@ struct Work<'a> {
     changed: &'a Clicks,
     touched: &'a payouts::Touched,
     rebuilding: bool,
+    retired_before: Timestamp,
 }
 
 /// Loads, evaluates and writes the claims that the batch may change.
@@ -284,9 +205,17 @@ async fn fold_changed(
         changed,
         touched,
         rebuilding,
+        retired_before,
     } = work;
     locks::click_partitions(connection, changed.keys().copied()).await?;
-    let mut history = history::load(connection, changed, reports, &touched.payees).await?;
+    let mut history = history::load(
+        connection,
+        changed,
+        reports,
+        &touched.payees,
+        *retired_before,
+    )
+    .await?;
     payouts::apply(connection, &touched.payouts).await?;
     if !rebuilding {
         applied.payouts_cancelled +=

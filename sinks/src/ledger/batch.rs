@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use schemas::{
-    Position, Topic,
+    Position, Timestamp, Topic,
     codec::{self, CodecError, Event},
-    events::{ClickRecorded, Command, Decision, PayoutRequested, PayoutResult},
+    events::{ClickRecorded, Command, Decision, Outcome, PayoutRequested, PayoutResult},
     headers,
 };
 use stream::Record;
@@ -32,6 +32,16 @@ pub(super) struct Decided {
     pub encoded: Bytes,
     /// When ingest received the report, in microseconds of its wall clock.
     pub ingested_at_micros: Option<i64>,
+}
+
+impl Decided {
+    /// Whether its click happened before an instant; never, where no click is known.
+    pub fn clicked_before(&self, instant: Timestamp) -> bool {
+        match &self.decision.outcome {
+            Outcome::Matched(matched) => matched.click.clicked_at < instant,
+            Outcome::Unmatched(_) | Outcome::Ignored(_) | Outcome::Poisoned(_) => false,
+        }
+    }
 }
 
 fn ingested_at_micros(record: &Record) -> Option<i64> {

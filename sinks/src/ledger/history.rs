@@ -36,6 +36,8 @@ pub(super) struct History {
     pub stored: BTreeMap<Position, StoredReport>,
     /// Times of all clicks loaded.
     pub clicks: Clicks,
+    /// Claims on clicks before it are final: they are nobody's neighbours.
+    retired_before: Timestamp,
 }
 
 /// Loads the closure of the changed clicks and takes the locks of orders and payees on the way.
@@ -46,8 +48,12 @@ pub(super) async fn load(
     changed: &Clicks,
     fresh: &[Report],
     payees: &BTreeSet<UserId>,
+    retired_before: Timestamp,
 ) -> Result<History, LedgerError> {
-    let mut history = History::default();
+    let mut history = History {
+        retired_before,
+        ..History::default()
+    };
     history.scope.clicks = changed.keys().copied().collect();
     history.load_clicks(connection, changed.clone()).await?;
     for report in fresh {
@@ -99,7 +105,7 @@ impl History {
     ) -> Result<(), LedgerError> {
         let missing: Clicks = clicks
             .into_iter()
-            .filter(|(click, _)| !self.clicks.contains_key(click))
+            .filter(|(click, at)| !self.clicks.contains_key(click) && *at >= self.retired_before)
             .collect();
         let Some((from, to)) = span(&missing) else {
             return Ok(());

@@ -12,7 +12,10 @@ use schemas::{
     codec::{self, Event},
 };
 use sqlx::{PgConnection, PgPool, Postgres, Row, pool::PoolConnection};
-use stream::{Log, NewRecord};
+use stream::{
+    Log, NewRecord,
+    commit_points::{self, CommitPoint},
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -175,6 +178,9 @@ impl OutboxRelay {
         .bind(ROWS_MAX)
         .fetch_all(&mut *connection)
         .await?;
+        if !rows.is_empty() {
+            commit_points::pass(CommitPoint::OutboxRead);
+        }
         let mut published = Vec::with_capacity(rows.len());
         // Consecutive records of a topic go in one append; order across topics is kept.
         for same_topic in
@@ -194,10 +200,12 @@ impl OutboxRelay {
             published.extend(same_topic.iter().map(|row| row.get::<i64, _>("sequence")));
         }
         if !published.is_empty() {
+            commit_points::pass(CommitPoint::OutboxPublished);
             sqlx::query("DELETE FROM outbox WHERE sequence = ANY($1)")
                 .bind(&published)
                 .execute(connection)
                 .await?;
+            commit_points::pass(CommitPoint::OutboxDeleted);
         }
         Ok(published.len())
     }

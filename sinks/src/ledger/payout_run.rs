@@ -10,6 +10,7 @@ use schemas::{
     events::{PayoutItem, PayoutRequested},
 };
 use sqlx::{PgConnection, PgPool, Row};
+use stream::commit_points::{self, CommitPoint};
 use uuid::Uuid;
 
 use super::{LedgerError, locks, outbox, payouts, rebuild, rows};
@@ -26,6 +27,8 @@ pub struct PayoutRunSummary {
     pub payees: u64,
     /// Payees held back because their tenant asks for KYC.
     pub kyc_missing: u64,
+    /// Payees who were erased: they are paid no more.
+    pub erased: u64,
 }
 
 /// Limits of one tenant.
@@ -80,6 +83,8 @@ async fn pay(
 ) -> Result<(), LedgerError> {
     let (tenant_id, user_id, currency) = payee;
     let mut transaction = pool.begin().await?;
+    // No claim is made final meanwhile.
+    locks::names(&mut transaction, false).await?;
     locks::payees(&mut transaction, &[user_id].into()).await?;
     let Some(policy) = policy(&mut transaction, tenant_id, currency, as_of).await? else {
         return Ok(());
@@ -90,9 +95,16 @@ async fn pay(
     if cards.is_empty() {
         return Ok(());
     }
-    if policy.kyc_required && !kyc_known(&mut transaction, user_id).await? {
-        summary.kyc_missing += 1;
-        return Ok(());
+    match standing(&mut transaction, user_id).await? {
+        Standing::Erased => {
+            summary.erased += 1;
+            return Ok(());
+        }
+        Standing::KycMissing if policy.kyc_required => {
+            summary.kyc_missing += 1;
+            return Ok(());
+        }
+        Standing::KycMissing | Standing::KycKnown => {}
     }
     for card in &cards {
         summary.paid_count += 1;
@@ -103,7 +115,9 @@ async fn pay(
         }
     }
     if !dry_run {
+        commit_points::pass(CommitPoint::PayoutRunBeforeCommit);
         transaction.commit().await?;
+        commit_points::pass(CommitPoint::PayoutRunCommitted);
     }
     Ok(())
 }
@@ -176,11 +190,24 @@ async fn policy(
     .transpose()
 }
 
-async fn kyc_known(connection: &mut PgConnection, user_id: UserId) -> Result<bool, LedgerError> {
-    let known: Option<bool> =
-        sqlx::query_scalar("SELECT kyc_hash IS NOT NULL FROM users WHERE user_id = $1")
-            .bind(user_id.uuid())
-            .fetch_optional(connection)
-            .await?;
-    Ok(known.unwrap_or(false))
+/// What is known of a payee.
+enum Standing {
+    Erased,
+    KycMissing,
+    KycKnown,
+}
+
+/// The caller holds the payee's lock, and so does who erases them.
+async fn standing(connection: &mut PgConnection, user_id: UserId) -> Result<Standing, LedgerError> {
+    let known: Option<(bool, bool)> = sqlx::query_as(
+        "SELECT erased_at IS NOT NULL, kyc_hash IS NOT NULL FROM users WHERE user_id = $1",
+    )
+    .bind(user_id.uuid())
+    .fetch_optional(connection)
+    .await?;
+    Ok(match known {
+        Some((true, _)) => Standing::Erased,
+        Some((false, true)) => Standing::KycKnown,
+        Some((false, false)) | None => Standing::KycMissing,
+    })
 }

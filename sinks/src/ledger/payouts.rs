@@ -295,8 +295,10 @@ pub(super) async fn balances(
 ) -> Result<BTreeMap<Payee, Vec<ClaimBalance>>, LedgerError> {
     let owed = sqlx::query(
         "SELECT l.led_id, l.tenant_id, l.user_id, l.currency::text AS currency, l.payable_at,
-                l.posted_user AS amount,
-                ARRAY(SELECT c.conv_id FROM conversions c
+                -- What part of a unit a final claim is still owed is paid no more.
+                CASE WHEN l.clicked_at < (SELECT reports_retired_before FROM ledger_epoch)
+                     THEN least(l.posted_user, l.paid_amount) ELSE l.posted_user END AS amount,
+                ARRAY(SELECT c.conv_id FROM reports c
                       WHERE c.click_id = l.click_id AND c.clicked_at = l.clicked_at
                         AND c.led_id = l.led_id) AS names
          FROM ledger l WHERE l.user_id = ANY($1)",
@@ -360,7 +362,7 @@ pub(super) async fn cancel_unfounded(
          FROM (SELECT * FROM payouts WHERE user_id = ANY($1) AND state = 'queued'
                ORDER BY payout_id FOR UPDATE) p
          JOIN payout_items i USING (payout_id)
-         LEFT JOIN LATERAL (SELECT led_id FROM conversions
+         LEFT JOIN LATERAL (SELECT led_id FROM reports
                             WHERE conv_id = i.led_id AND fate <> 'undone' LIMIT 1) c ON true
          ORDER BY p.payout_id",
     )

@@ -29,7 +29,14 @@ pub(super) async fn under_way(connection: &mut PgConnection) -> Result<bool, Led
 pub async fn begin(pool: &PgPool) -> Result<(), LedgerError> {
     let mut transaction = pool.begin().await?;
     locks::names(&mut transaction, true).await?;
-    sqlx::query("UPDATE ledger_epoch SET epoch = epoch + 1, rebuilding = true")
+    // Everything that the log still holds is folded anew.
+    sqlx::query(
+        "UPDATE ledger_epoch
+         SET epoch = epoch + 1, rebuilding = true, reports_retired_before = NULL",
+    )
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query("DELETE FROM retired_reports")
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;

@@ -1,12 +1,15 @@
 //! Loads the reference data as one snapshot, and keeps it fresh.
 
+mod rates;
+mod rules;
+
 use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 use schemas::{
     Amount, CampaignId, LinkId, NetworkId, OfferId, Percentage, TenantId, UserId,
-    events::{FraudRules, SelfPurchase},
+    events::SelfPurchase,
     reference::{
         Campaign, CampaignTerms, Link, Network, Offer, OfferTerms, ReferenceData, SharedContact,
         TenantSettings, Version, Versions,
@@ -36,10 +39,13 @@ pub async fn load(pool: &PgPool) -> Result<ReferenceData, LedgerError> {
         offers: offers(&mut transaction).await?,
         networks: networks(&mut transaction).await?,
         shared_contacts: shared_contacts(&mut transaction).await?,
+        overrides: rates::overrides(&mut transaction).await?,
+        commission_rules: rules::commission(&mut transaction).await?,
+        locks: rates::locks(&mut transaction).await?,
         ..ReferenceData::default()
     };
     load_links(&mut transaction, &mut data).await?;
-    load_rules(&mut transaction, &mut data).await?;
+    rules::load_fraud(&mut transaction, &mut data).await?;
     transaction.commit().await?;
     Ok(data)
 }
@@ -128,6 +134,7 @@ async fn tenants(
         .await?
     {
         let settings = TenantSettings {
+            level: symbol(row, "level")?,
             default_share: percentage(row, "default_share_pct")?.unwrap_or_default(),
             platform_fee: percentage(row, "platform_fee_pct")?.unwrap_or_default(),
             platform_fee_flat: amount(row, "platform_fee_flat")?.unwrap_or_default(),
@@ -169,21 +176,29 @@ async fn campaigns(
 
 async fn offers(connection: &mut PgConnection) -> Result<HashMap<OfferId, Offer>, LedgerError> {
     let mut terms = Gathered::new();
-    let mut networks = HashMap::new();
+    let mut offers = HashMap::new();
+    let mut goal_rates = rates::of_goals(connection).await?;
     let rows = sqlx::query(
-        "SELECT v.*, v.currency::text AS currency_code, o.network_id
+        "SELECT v.*, v.currency::text AS currency_code, o.network_id, o.category
          FROM offer_versions v JOIN offers o USING (offer_id)",
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
     for row in &rows {
         let offer_id = OfferId::new(row.try_get("offer_id")?);
-        networks.insert(offer_id, NetworkId::new(row.try_get("network_id")?));
+        let category: Option<String> = row.try_get("category")?;
+        let network_id = NetworkId::new(row.try_get("network_id")?);
+        offers.insert(offer_id, (network_id, category));
         let value = OfferTerms {
             tracking_url: row.try_get("tracking_url")?,
             currency: rows::currency(row, "currency_code")?,
             commission_source: symbol(row, "commission_source")?,
-            commission: percentage(row, "base_commission_pct")?.unwrap_or_default(),
+            commission: rates::of_row(row, "base_commission_pct", "commission_flat")?.ok_or_else(
+                || LedgerError::Invalid(format!("offer {offer_id} has a version without a rate")),
+            )?,
+            goal_rates: goal_rates
+                .remove(&(offer_id, row.try_get("version")?))
+                .unwrap_or_default(),
             commission_max: amount(row, "commission_max")?,
             usual_sale_max: amount(row, "usual_sale_max")?,
             cool_off_days: row.try_get("cool_off_days")?,
@@ -193,10 +208,12 @@ async fn offers(connection: &mut PgConnection) -> Result<HashMap<OfferId, Offer>
         terms.push(offer_id, row, value)?;
     }
     let offer = |(id, terms)| {
+        let (network_id, category) = offers.remove(&id)?;
         Some((
             id,
             Offer {
-                network_id: *networks.get(&id)?,
+                network_id,
+                category,
                 terms,
             },
         ))
@@ -281,34 +298,6 @@ async fn load_links(
         };
         data.slugs.insert(link.slug.clone(), link_id);
         data.links.insert(link_id, link);
-    }
-    Ok(())
-}
-
-async fn load_rules(
-    connection: &mut PgConnection,
-    data: &mut ReferenceData,
-) -> Result<(), LedgerError> {
-    let mut rules: Gathered<Option<TenantId>, FraudRules> = Gathered::new();
-    for row in &sqlx::query("SELECT * FROM fraud_rule_sets")
-        .fetch_all(connection)
-        .await?
-    {
-        let tenant_id: Option<uuid::Uuid> = row.try_get("tenant_id")?;
-        let json: serde_json::Value = row.try_get("rules")?;
-        rules.push(
-            tenant_id.map(TenantId::new),
-            row,
-            serde_json::from_value(json)?,
-        )?;
-    }
-    for (tenant, versions) in rules.finish() {
-        match tenant {
-            Some(tenant) => {
-                data.tenant_rules.insert(tenant, versions);
-            }
-            None => data.platform_rules = Some(versions),
-        }
     }
     Ok(())
 }

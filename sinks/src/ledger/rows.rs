@@ -87,8 +87,15 @@ pub(super) fn clicks(rows: &[PgRow]) -> Result<Clicks, LedgerError> {
 }
 
 /// A row of `clicks`. Its columns are the event's fields, name for name.
+/// Addresses of people who were erased aren't kept, though the log may still hold them.
 pub(super) const INSERT_CLICKS: &str = "INSERT INTO clicks
-    SELECT * FROM json_populate_recordset(NULL::clicks, $1::json) ON CONFLICT DO NOTHING";
+    SELECT n.click_id, n.clicked_at, n.received_at, n.tenant_id, n.campaign_id, n.link_id,
+           n.offer_id, n.user_id, n.country, n.device, n.signals,
+           CASE WHEN e.user_id IS NULL THEN n.address_hash END,
+           CASE WHEN e.user_id IS NULL THEN n.address_prefix END, n.referrer, n.origin
+    FROM json_populate_recordset(NULL::clicks, $1::json) AS n
+    LEFT JOIN users e ON e.user_id = n.user_id AND e.erased_at IS NOT NULL
+    ON CONFLICT DO NOTHING";
 
 pub(super) const INSERT_CONVERSIONS: &str = "INSERT INTO conversions
     SELECT * FROM json_populate_recordset(NULL::conversions, $1::json)";
@@ -211,7 +218,30 @@ impl UnmatchedRow {
     }
 }
 
+/// Why a report on a claim that is final is ignored.
+const CLAIM_FINAL: &str = "claim_final";
+
 impl UnmatchedRow {
+    /// A matched report that comes after its claim was made final.
+    pub fn late(decision: &Decision, encoded: &[u8]) -> Self {
+        Self {
+            source_partition: decision.source.partition,
+            source_offset: decision.source.offset,
+            conv_id: decision.event_id.get(),
+            received_at: decision.received_at,
+            network_id: decision.network_id.get(),
+            click_id: match &decision.outcome {
+                Outcome::Matched(matched) => Some(matched.click.click_id.get()),
+                Outcome::Unmatched(_) | Outcome::Ignored(_) | Outcome::Poisoned(_) => None,
+            },
+            reason: CLAIM_FINAL.to_owned(),
+            state: "ignored",
+            tries: 0,
+            next_try_at: None,
+            decision: hex(encoded),
+        }
+    }
+
     /// Its fate, as design section 9 counts it.
     pub fn fate(&self) -> &'static str {
         match self.state {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{Connection, PgConnection, Row, migrate::MigrateError, postgres::PgConnectOptions};
+use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions};
 
-use super::database::{self, MIGRATIONS};
+use super::database::{self, MIGRATIONS, SchemaError};
 
 /// How the schema of a database stands to the migrations of this program.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,7 +73,7 @@ const LOCK: &str = "hissaback.migrate";
 ///
 /// # Errors
 /// As [`database::migrate`].
-pub async fn bring_up_to_date(owner: &PgConnectOptions) -> Result<Vec<String>, MigrateError> {
+pub async fn bring_up_to_date(owner: &PgConnectOptions) -> Result<Vec<String>, SchemaError> {
     // The lock is this session's: it goes with it, however this ends.
     let mut guard = PgConnection::connect_with(owner).await?;
     sqlx::query("SELECT pg_advisory_lock(hashtext($1))")

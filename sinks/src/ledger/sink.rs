@@ -9,7 +9,10 @@ use std::{
 use processors::stage::dead_letters::{self, DeadLetter, Reason, Stage};
 use schemas::{EventId, Timestamp, Topic};
 use sqlx::PgPool;
-use stream::{Clock, GroupConsumer, GroupEvent, GroupSettings, Log, LogError, Record};
+use stream::{
+    Clock, GroupConsumer, GroupEvent, GroupSettings, Log, LogError, Record,
+    commit_points::{self, CommitPoint},
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +21,7 @@ use super::{
     apply::{self, Applied},
     batch::Batch,
     positions::{self, CONSUMER},
+    trouble::Trouble,
 };
 
 const TOPICS: [Topic; 5] = [
@@ -29,7 +33,8 @@ const TOPICS: [Topic; 5] = [
 ];
 const POLL_WAIT: Duration = Duration::from_millis(500);
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(50);
-const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Short: a database that is back is used at once, and trying costs it little.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Told of each report that was committed, and how long that took since its receipt.
 pub type CommitObserver = Arc<dyn Fn(EventId, Duration) + Send + Sync>;
@@ -146,7 +151,7 @@ impl LedgerSink {
         shutdown: &CancellationToken,
     ) {
         tracing::warn!(%error, wait_ms = wait.as_millis(), "the ledger waits and tries again");
-        self.metrics.retries.inc();
+        self.metrics.waits(Trouble::of(error));
         shutdown
             .run_until_cancelled(tokio::time::sleep(*wait))
             .await;
@@ -192,6 +197,7 @@ impl Session<'_> {
                     Err(error) => return Err(error),
                 }
             };
+            self.sink.metrics.works();
             match self.consumer.seek(topic, partition, position).await {
                 Ok(()) => self.expected.insert((topic, partition), position),
                 // It was taken away meanwhile: nothing comes from it any more.
@@ -244,11 +250,16 @@ impl Session<'_> {
         let started = Instant::now();
         self.bury(batch).await?;
         self.ensure_partitions(batch).await?;
+        #[cfg(feature = "positions-first")]
+        self.move_positions_first(batch).await?;
         let mut transaction = self.sink.pool.begin().await?;
         let now = self.sink.clock.now();
         let applied = apply::apply(&mut transaction, batch, &self.expected, now).await?;
+        commit_points::pass(CommitPoint::LedgerBeforeCommit);
         transaction.commit().await?;
+        commit_points::pass(CommitPoint::LedgerCommitted);
         self.sink.written.notify_one();
+        self.sink.metrics.works();
         self.observe(batch, &applied, started);
         for (partition, next) in &batch.next_offsets {
             self.expected.insert(*partition, *next);
@@ -261,6 +272,18 @@ impl Session<'_> {
         if let Err(error) = self.consumer.commit_all(&committed).await {
             // Positions are PostgreSQL's; the log's are for monitoring.
             tracing::warn!(%error, "the log's committed offsets lag");
+        }
+        Ok(())
+    }
+
+    /// Wrong on purpose: a crash after this loses the batch, and the kill harness must see it.
+    #[cfg(feature = "positions-first")]
+    async fn move_positions_first(&mut self, batch: &Batch) -> Result<(), LedgerError> {
+        let mut transaction = self.sink.pool.begin().await?;
+        positions::advance(&mut transaction, &self.expected, &batch.next_offsets).await?;
+        transaction.commit().await?;
+        for (partition, next) in &batch.next_offsets {
+            self.expected.insert(*partition, *next);
         }
         Ok(())
     }
@@ -321,6 +344,9 @@ impl Session<'_> {
             .observe(started.elapsed().as_secs_f64());
         for (fate, count) in &applied.fates {
             metrics.reports.with_label_values(&[fate]).inc_by(*count);
+        }
+        for (kind, count) in &applied.conflicts {
+            metrics.conflicts.with_label_values(&[*kind]).inc_by(*count);
         }
         metrics
             .payouts_cancelled

@@ -10,6 +10,7 @@ use super::{
     lifecycle::RetryPolicy,
     sms::MessageText,
 };
+use crate::sealing::KeyRing;
 
 /// The path that Amazon documents for creating a card.
 pub const CREATE_PATH: &str = "/CreateGiftCard";
@@ -77,6 +78,8 @@ pub struct PayoutsConfig {
     pub agcod: AgcodConfig,
     /// How fast and how often.
     pub limits: DispatchLimits,
+    /// The keys that shoppers' phone numbers are sealed with.
+    pub contacts: KeyRing,
     /// Whether and how claim codes are kept until the message is out.
     pub claim_codes: ClaimCodeStorage,
     /// What the shopper reads.

@@ -5,6 +5,7 @@
 mod postgres;
 
 mod closure;
+mod conflicts;
 mod equality;
 mod histories;
 mod instances;
@@ -17,4 +18,6 @@ mod records;
 mod reference;
 mod smoke;
 mod snapshot;
+mod trouble;
+mod walk;
 mod world;

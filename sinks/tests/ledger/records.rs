@@ -8,7 +8,7 @@ use schemas::{
     events::{
         ClickFacts, ClickOrigin, ClickRecorded, ClickSignals, Command, CommissionSource, Decision,
         Device, DuplicatePolicy, FraudRules, Matched, NetworkStatus, Outcome, PayoutMeans,
-        PayoutRequested, PayoutResult, ReportSource, Reported, Terms,
+        PayoutRequested, PayoutResult, Rate, RateOrigin, ReportSource, Reported, Terms,
     },
 };
 use stream::NewRecord;
@@ -144,7 +144,10 @@ pub fn terms() -> Terms {
         currency: Currency::INR,
         default_currency: Currency::INR,
         commission_source: CommissionSource::Percentage,
-        commission: Percentage::from_hundredths(800).expect("a percentage"),
+        commission: Rate::Percentage(Percentage::from_hundredths(800).expect("a percentage")),
+        rate_origin: RateOrigin::Offer,
+        goal_rates: Vec::new(),
+        commission_rules: None,
         payout_means: PayoutMeans::Amount,
         commission_max: None,
         usual_sale_max: None,
@@ -233,6 +236,7 @@ pub fn decision(event_id: i64) -> Decision {
             score: 0,
             self_purchase: None,
             split: None,
+            books_locked_before: None,
         })),
     }
 }

@@ -1,11 +1,17 @@
 //! Reference data as the stages read it.
 
+use std::collections::BTreeMap;
+
 use schemas::{
     CampaignId, Currency, LinkId, NetworkId, OfferId, Percentage, Timestamp,
-    events::{CommissionSource, DuplicatePolicy, FraudRules, PayoutMeans, SelfPurchase},
+    events::{
+        CommissionRule, CommissionSource, DuplicatePolicy, FraudRules, PayoutMeans, Rate,
+        Replacement, RuleApplication, SelfPurchase,
+    },
+    reference::{CommissionRuleSet, OverrideTerms, PartnerLevel, ReferenceData, ScopedRule},
 };
 use sinks::ledger::reference;
-use sqlx::PgPool;
+use sqlx::{PgPool, error::DatabaseError};
 use uuid::Uuid;
 
 use crate::{
@@ -25,10 +31,10 @@ async fn seed(operator: &PgPool) {
     for statement in [
         "INSERT INTO tenants (tenant_id, name) VALUES ($1, 'a creator')",
         "INSERT INTO tenant_versions VALUES
-            ($1, 1, $7, 60, 2.5, 1.75, 0.5, 100, true),
-            ($1, 2, $7 + interval '1 day', 55, 0, 0, 0, 1, false)",
+            ($1, 1, $7, 60, 2.5, 1.75, 0.5, 100, true, 'standard'),
+            ($1, 2, $7 + interval '1 day', 55, 0, 0, 0, 1, false, 'gold')",
         "INSERT INTO networks VALUES (7, 'Trackier', 'USD', 'percentage', true, 'ab', 330)",
-        "INSERT INTO offers VALUES (1, 7, 'a brand')",
+        "INSERT INTO offers VALUES (1, 7, 'a brand', NULL, 'footwear')",
         "INSERT INTO offer_versions VALUES
             (1, 1, $7, 'https://shop.example/?p1={click_token}', 'INR', 'payout', 8.25, 500, 9999.99,
              45, false, 'accept'),
@@ -38,6 +44,17 @@ async fn seed(operator: &PgPool) {
         "INSERT INTO campaign_versions VALUES
             ($2, $1, 1, $7, 62.5, 14), ($2, $1, 2, $7 + interval '1 day', NULL, 30)",
         "INSERT INTO links VALUES ($3, $1, $2, 1, 'summer-shoes')",
+        "INSERT INTO offer_versions (offer_id, version, effective_at, tracking_url, currency,
+                                     commission_flat)
+            VALUES (1, 3, $7 + interval '3 days', 'https://shop.example/', 'INR', 12.5)",
+        "INSERT INTO offer_goal_rates VALUES
+            (1, 2, 'signup', NULL, 40), (1, 2, 'sale', 7.25, NULL)",
+        "INSERT INTO commission_overrides VALUES
+            ($1, 1, '', 1, $7, $7 + interval '1 day', 11.5, NULL),
+            ($1, 1, '', 2, $7 + interval '2 days', NULL, NULL, NULL),
+            ($1, 1, 'signup', 1, $7, NULL, NULL, 55.5)",
+        "INSERT INTO tenant_locks VALUES
+            ($1, 1, $7, '2026-07-31'), ($1, 2, $7 + interval '1 day', '2026-08-31')",
         "INSERT INTO users (user_id, phone_hash, email_hash) VALUES
             ($4, 'p', 'e'), ($5, 'p', 'other'), ($6, NULL, 'e')",
         "INSERT INTO tenant_members (tenant_id, user_id, since) VALUES
@@ -127,7 +144,7 @@ async fn everything_that_operators_saved_is_read_back() {
     assert_eq!(old.tracking_url, "https://shop.example/?p1={click_token}");
     assert_eq!(
         (old.currency, old.commission),
-        (Currency::INR, percentage(825))
+        (Currency::INR, Rate::Percentage(percentage(825)))
     );
     assert_eq!(old.commission_source, CommissionSource::Payout);
     assert_eq!(old.commission_max, Some("500".parse().expect("an amount")));
@@ -137,10 +154,10 @@ async fn everything_that_operators_saved_is_read_back() {
     );
     assert_eq!((old.cool_off_days, old.txn_id_names_order), (45, false));
     assert_eq!(old.duplicate_orders, DuplicatePolicy::Accept);
-    let new = &offer.terms.as_of(later).value;
+    let new = &offer.terms.as_of(T0.plus_days(2)).value;
     assert_eq!(
         (new.commission, new.commission_max),
-        (percentage(900), None)
+        (Rate::Percentage(percentage(900)), None)
     );
 
     let campaign = &data.campaigns[&CampaignId::new(CAMPAIGN)];
@@ -170,6 +187,8 @@ async fn everything_that_operators_saved_is_read_back() {
     );
     assert_eq!(data.fraud_rules(tenant(2), later).review_score, 6);
 
+    rates_and_locks(&data);
+
     // Members themselves, and who shares a contact with one, since the earliest membership.
     let shared = |number| {
         let shared = &data.shared_contacts[&(tenant(1), user(number))];
@@ -179,6 +198,150 @@ async fn everything_that_operators_saved_is_read_back() {
     assert_eq!(shared(4), (SelfPurchase::Phone, T0));
     assert_eq!(shared(5), (SelfPurchase::Phone, T0));
     assert_eq!(shared(6), (SelfPurchase::Email, T0));
+}
+
+fn rates_and_locks(data: &ReferenceData) {
+    let (first, later) = (T0, T0.plus_days(3));
+    let settings = &data.tenants[&tenant(1)];
+    let levels = [first, later].map(|at| settings.as_of(at).value.level);
+    assert_eq!(levels, [PartnerLevel::Standard, PartnerLevel::Gold]);
+
+    let flat = |text: &str| Rate::Flat(text.parse().expect("an amount"));
+    let offer = &data.offers[&OfferId::new(1)];
+    assert_eq!(offer.category.as_deref(), Some("footwear"));
+    assert_eq!(offer.terms.as_of(later).value.commission, flat("12.5"));
+    assert!(offer.terms.as_of(first).value.goal_rates.is_empty());
+    let goals = &offer.terms.as_of(T0.plus_days(2)).value.goal_rates;
+    let expected = [
+        ("sale".to_owned(), Rate::Percentage(percentage(725))),
+        ("signup".to_owned(), flat("40")),
+    ];
+    assert_eq!(*goals, BTreeMap::from(expected));
+
+    let [for_all, for_signup] = &data.overrides[&(tenant(1), OfferId::new(1))][..] else {
+        panic!("one for all goals and one for signup were saved");
+    };
+    assert_eq!(for_all.goal_id, None);
+    let own = |at| for_all.versions.as_of(at).value;
+    let expected = OverrideTerms {
+        rate: Some(Rate::Percentage(percentage(1_150))),
+        valid_until: Some(T0.plus_days(1)),
+    };
+    assert_eq!(own(first), expected);
+    assert_eq!((own(later).rate, own(later).valid_until), (None, None));
+    assert_eq!(for_signup.goal_id.as_deref(), Some("signup"));
+    assert_eq!(
+        for_signup.versions.as_of(first).value.rate,
+        Some(flat("55.5"))
+    );
+
+    // Through a day: before the start of the next.
+    let locked = |at| data.books_locked_before(tenant(1), at);
+    let day = |text: &str| Timestamp::parse(text).expect("an instant");
+    assert_eq!(locked(first.plus_millis(-1)), None);
+    assert_eq!(locked(first), Some(day("2026-08-01T00:00:00Z")));
+    assert_eq!(locked(later), Some(day("2026-09-01T00:00:00Z")));
+}
+
+#[tokio::test]
+async fn rule_sets_are_read_with_their_defaults_or_refused_by_their_number() {
+    let database = Database::new().await;
+    let owner = database.owner().await;
+    let rules = CommissionRuleSet {
+        application: RuleApplication::First,
+        rules: vec![ScopedRule {
+            tenants: vec![tenant(1)],
+            levels: vec![PartnerLevel::Gold],
+            offers: vec![OfferId::new(1)],
+            categories: vec!["footwear".to_owned()],
+            currency: Some(Currency::INR),
+            rule: CommissionRule {
+                name: "festive".to_owned(),
+                goals: vec!["sale".to_owned()],
+                sale_from: Some("1000".parse().expect("an amount")),
+                converted_before: Some(T0),
+                replace: Some(Replacement {
+                    rate: Rate::Percentage(percentage(1_000)),
+                }),
+                bonus: Some("12.5".parse().expect("an amount")),
+                ..CommissionRule::default()
+            },
+        }],
+    };
+    for at in [T0, T0.plus_days(1)] {
+        sqlx::query("INSERT INTO commission_rule_sets (effective_at, rules) VALUES ($1, $2)")
+            .bind(at.to_datetime())
+            .bind(serde_json::to_value(&rules).expect("JSON"))
+            .execute(&owner)
+            .await
+            .expect("saved");
+    }
+    sqlx::raw_sql(
+        r#"INSERT INTO fraud_rule_sets (effective_at, rules)
+           VALUES ('2020-01-01Z', '{"review_score": 2}')"#,
+    )
+    .execute(&owner)
+    .await
+    .expect("saved");
+    let data = reference::load(&owner).await.expect("loaded");
+    let sets = data.commission_rules.as_ref().expect("saved above");
+    assert!(sets.in_force(T0.plus_millis(-1)).is_none());
+    let newest = sets.as_of(T0.plus_days(1));
+    assert_eq!((newest.version, &newest.value), (2, &rules));
+    let expected = FraudRules {
+        version: 1,
+        review_score: 2,
+        ..FraudRules::default()
+    };
+    assert_eq!(data.fraud_rules(tenant(1), T0), expected);
+
+    sqlx::raw_sql("UPDATE commission_rule_sets SET rules = '{\"rules\": []}' WHERE version = 2")
+        .execute(&owner)
+        .await
+        .expect("changed");
+    let refused = reference::load(&owner).await.expect_err("no set");
+    let text = refused.to_string();
+    assert!(text.contains("commission_rule_sets, version 2"), "{text}");
+}
+
+/// What the database holds to by itself, whoever writes.
+#[tokio::test]
+async fn rates_and_locks_lie_in_their_ranges_whoever_writes() {
+    let database = Database::new().await;
+    let operator = database.pool("hissaback_operator").await;
+    seed(&operator).await;
+    let tenant = tenant(1).uuid();
+    let offer = "INSERT INTO offer_versions (offer_id, version, effective_at, tracking_url,
+                 currency, base_commission_pct, commission_flat) VALUES (1, 9, now(), '', 'INR'";
+    let own = format!(
+        "INSERT INTO commission_overrides (tenant_id, offer_id, version, effective_at, valid_until,
+         commission_pct, commission_flat) VALUES ('{tenant}', 1, 9, '2026-01-02Z'"
+    );
+    let goal = "INSERT INTO offer_goal_rates VALUES (1, 1";
+    let lock = format!("INSERT INTO tenant_locks VALUES ('{tenant}', 9, now()");
+    for statement in [
+        format!("{offer}, 8, 5)"),
+        format!("{offer}, NULL, NULL)"),
+        format!("{offer}, NULL, -1)"),
+        format!("{offer}, NULL, 1000000000001)"),
+        format!("{own}, NULL, 8, 5)"),
+        format!("{own}, NULL, NULL, -0.01)"),
+        format!("{own}, NULL, 100.01, NULL)"),
+        format!("{own}, '2026-01-02Z', 8, NULL)"),
+        format!("{goal}, 'a', 8, 5)"),
+        format!("{goal}, 'a', NULL, NULL)"),
+        format!("{goal}, '', 8, NULL)"),
+        format!("{lock}, '1999-12-31')"),
+        format!("{lock}, '2100-01-01')"),
+        "INSERT INTO commission_rule_sets (effective_at, rules) VALUES (now(), '[]')".to_owned(),
+    ] {
+        let refused = sqlx::query(sqlx::AssertSqlSafe(statement.clone()))
+            .execute(&operator)
+            .await
+            .expect_err(&statement);
+        let code = refused.as_database_error().and_then(DatabaseError::code);
+        assert_eq!(code.as_deref(), Some("23514"), "{statement}");
+    }
 }
 
 #[tokio::test]

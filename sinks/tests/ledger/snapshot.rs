@@ -99,8 +99,7 @@ impl ClaimRow {
             payable_at: state.payable_at.to_datetime(),
             status: state.status.name().to_owned(),
             reasons: state
-                .reasons
-                .iter()
+                .reasons()
                 .map(|reason| reason.name().to_owned())
                 .collect(),
             order_owner: state.order_owner.map(EventId::get),

@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use schemas::{
-    Topic,
+    Topic, UserId,
     events::{ChannelSwitch, CommandBody, ReleasePayout},
 };
 use sinks::payouts::{
@@ -12,6 +12,7 @@ use sinks::payouts::{
 };
 use sqlx::Row;
 use stream::{Log, NewRecord};
+use uuid::Uuid;
 
 use crate::world::{World, rupees};
 
@@ -158,7 +159,9 @@ async fn a_shopper_without_a_phone_is_not_lost() {
     let running = world.run();
     world.until_sms(id, "no_phone").await;
     assert_eq!(world.state(id).await, "funded");
-    sqlx::query("UPDATE users SET phone = '+911'")
+    let shopper = UserId::new(Uuid::from_u128(1 + (1 << 64)));
+    sqlx::query("UPDATE users SET phone_sealed = $1")
+        .bind(world.sealed(shopper, "+911"))
         .execute(&world.owner)
         .await
         .expect("a phone");

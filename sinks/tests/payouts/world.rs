@@ -20,13 +20,14 @@ use sinks::{
     payouts::{
         AgcodConfig, CREATE_PATH, DispatchLimits, Dispatcher, PayoutsConfig, Store,
         agcod::{Endpoint, signature::KeyPair},
-        claim_codes::{ClaimCodeStorage, KeyRing},
+        claim_codes::ClaimCodeStorage,
         config::CHANNEL,
         creation_request_id,
         fake_agcod::{FakeAccount, FakeAgcod},
         frozen_request,
         sms::{Message, MessageText, SmsError, SmsGateway},
     },
+    sealing::{KeyRing, Subject},
 };
 use sqlx::PgPool;
 use stream::{Clock, InMemoryLog, Limits, Log, ManualClock, NewRecord};
@@ -149,6 +150,7 @@ impl World {
         let log = InMemoryLog::new(clock.clone(), Limits::default());
         let (fake, address) = fake().await;
         let keys = format!("1:{}", "ab".repeat(32));
+        let keys = KeyRing::parse(&keys.into()).expect("keys");
         let config = PayoutsConfig {
             agcod: account_config(&address),
             limits: DispatchLimits {
@@ -158,7 +160,8 @@ impl World {
                 lease_margin_ms: 300,
                 ..DispatchLimits::default()
             },
-            claim_codes: ClaimCodeStorage::Encrypted(KeyRing::parse(&keys.into()).expect("keys")),
+            contacts: keys.clone(),
+            claim_codes: ClaimCodeStorage::Encrypted(keys),
             message: MessageText::default(),
         };
         let mut world = Self {
@@ -221,6 +224,15 @@ impl World {
         }
     }
 
+    /// A phone number as it is stored.
+    pub fn sealed(&self, user_id: UserId, phone: &str) -> Vec<u8> {
+        let sealed = self
+            .config
+            .contacts
+            .seal(Subject::Phone(user_id), &phone.into());
+        sealed.expect("sealed").to_bytes()
+    }
+
     /// Does what the payout run does: payout and outbox row in one transaction. The payee has a
     /// phone number unless `phone` is `None`.
     pub async fn request(&self, number: u128, amount: Amount, phone: Option<&str>) -> PayoutId {
@@ -242,9 +254,10 @@ impl World {
             items: Vec::new(),
         };
         let mut transaction = self.owner.begin().await.expect("begun");
-        sqlx::query("INSERT INTO users (user_id, phone) VALUES ($1, $2)")
+        let phone = phone.map(|phone| self.sealed(UserId::new(user), &format!("{phone}{number:04}")));
+        sqlx::query("INSERT INTO users (user_id, phone_sealed) VALUES ($1, $2)")
             .bind(user)
-            .bind(phone.map(|phone| format!("{phone}{number:04}")))
+            .bind(phone)
             .execute(&mut *transaction)
             .await
             .expect("a user");

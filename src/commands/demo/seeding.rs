@@ -1,13 +1,16 @@
 //! The demo's seeds as the reference file that an operator would write.
 
-use operations::reference::{
-    Campaign, CampaignTerms, Effective, Link, Member, Network, Offer, OfferTerms, ReferenceFile,
-    Tenant, TenantSettings, User,
+use std::collections::BTreeMap;
+
+use operations::reference::file::{
+    Campaign, CampaignVersion, Link, Member, Network, Offer, OfferVersion, ReferenceFile, Tenant,
+    TenantVersion, User,
 };
 use rust_decimal::Decimal;
 use schemas::{
-    Percentage, PercentageError, UnknownCurrency,
+    UnknownCurrency,
     events::{CommissionSource, DuplicatePolicy, PayoutMeans},
+    reference::PartnerLevel,
 };
 use sha2::{Digest, Sha256};
 
@@ -21,12 +24,10 @@ use crate::demo::world::{
 /// # Errors
 /// When the seeds hold what no reference data can: a defect of the script.
 pub fn reference_file(seeds: &Seeds) -> anyhow::Result<ReferenceFile> {
-    let offers: Result<_, anyhow::Error> = seeds.offers.iter().map(offer).collect();
-    let tenants: Result<_, PercentageError> = seeds.tenants.iter().map(tenant).collect();
-    let campaigns: Result<_, PercentageError> = seeds.campaigns.iter().map(campaign).collect();
+    let offers: Result<_, UnknownCurrency> = seeds.offers.iter().map(offer).collect();
     let networks: Result<_, UnknownCurrency> = seeds.networks.iter().map(network).collect();
     Ok(ReferenceFile {
-        tenants: tenants?,
+        tenants: seeds.tenants.iter().map(tenant).collect(),
         users: seeds.users.iter().map(user).collect(),
         members: seeds
             .members
@@ -39,7 +40,7 @@ pub fn reference_file(seeds: &Seeds) -> anyhow::Result<ReferenceFile> {
             .collect(),
         networks: networks?,
         offers: offers?,
-        campaigns: campaigns?,
+        campaigns: seeds.campaigns.iter().map(campaign).collect(),
         links: seeds
             .links
             .iter()
@@ -50,48 +51,34 @@ pub fn reference_file(seeds: &Seeds) -> anyhow::Result<ReferenceFile> {
                 offer_id: link.offer_id,
             })
             .collect(),
+        ..ReferenceFile::default()
     })
 }
 
-fn percentage(hundredths: i64) -> Result<Percentage, PercentageError> {
-    let hundredths = i32::try_from(hundredths).map_err(|_| PercentageError)?;
-    Percentage::from_hundredths(hundredths)
+fn percentage(hundredths: i64) -> Decimal {
+    Decimal::new(hundredths, 2)
 }
 
 fn number(exact: Exact) -> Decimal {
     Decimal::new(exact.micros(), 6).normalize()
 }
 
-fn versions<T, U, E>(
-    editions: &[Edition<T>],
-    convert: impl Fn(&T) -> Result<U, E>,
-) -> Result<Vec<Effective<U>>, E> {
-    editions
-        .iter()
-        .map(|edition| {
-            Ok(Effective {
-                effective_at: edition.effective_at,
-                value: convert(&edition.value)?,
-            })
-        })
-        .collect()
-}
-
-fn tenant(tenant: &seeds::Tenant) -> Result<Tenant, PercentageError> {
-    Ok(Tenant {
+fn tenant(tenant: &seeds::Tenant) -> Tenant {
+    let version = |edition: &Edition<seeds::TenantSettings>| TenantVersion {
+        effective_at: edition.effective_at,
+        level: PartnerLevel::Standard,
+        default_share_pct: percentage(edition.value.default_share),
+        platform_fee_pct: percentage(edition.value.platform_fee),
+        platform_fee_flat: number(edition.value.platform_fee_flat),
+        subsidy: number(edition.value.subsidy),
+        payout_min: Decimal::from(tenant.payout_minimum_units),
+        kyc_required: tenant.asks_for_kyc,
+    };
+    Tenant {
         tenant_id: tenant.tenant_id,
         name: tenant.name.to_owned(),
-        versions: versions(&tenant.settings, |settings| {
-            Ok(TenantSettings {
-                default_share_pct: percentage(settings.default_share)?,
-                platform_fee_pct: percentage(settings.platform_fee)?,
-                platform_fee_flat: number(settings.platform_fee_flat),
-                subsidy: number(settings.subsidy),
-                payout_min: Decimal::from(tenant.payout_minimum_units),
-                kyc_required: tenant.asks_for_kyc,
-            })
-        })?,
-    })
+        versions: tenant.settings.iter().map(version).collect(),
+    }
 }
 
 fn user(user: &seeds::User) -> User {
@@ -119,46 +106,51 @@ fn network(network: &seeds::Network) -> Result<Network, UnknownCurrency> {
     })
 }
 
-fn offer(offer: &seeds::Offer) -> anyhow::Result<Offer> {
+fn offer(offer: &seeds::Offer) -> Result<Offer, UnknownCurrency> {
+    let version = |edition: &Edition<seeds::OfferTerms>| {
+        let terms = &edition.value;
+        let (commission_source, rate) = match terms.commission {
+            CommissionRule::OfSale(rate) => (CommissionSource::Percentage, rate),
+            CommissionRule::ReportedPayout => (CommissionSource::Payout, 0),
+        };
+        Ok(OfferVersion {
+            effective_at: edition.effective_at,
+            tracking_url: terms.tracking_url.to_owned(),
+            currency: terms.coin.code().parse()?,
+            commission_source,
+            base_commission_pct: Some(percentage(rate)),
+            commission_flat: None,
+            goal_rates: BTreeMap::new(),
+            commission_max: terms.commission_max.map(number),
+            usual_sale_max: terms.usual_sale_max.map(number),
+            cool_off_days: terms.cool_off_days,
+            txn_id_names_order: terms.txn_id_names_order,
+            duplicate_orders: if terms.accepts_duplicates {
+                DuplicatePolicy::Accept
+            } else {
+                DuplicatePolicy::Reject
+            },
+        })
+    };
     Ok(Offer {
         offer_id: offer.offer_id,
         network_id: offer.network_id,
         brand: offer.brand.to_owned(),
         category: Some(offer.category.to_owned()),
-        versions: versions(&offer.terms, |terms| {
-            let (commission_source, rate) = match terms.commission {
-                CommissionRule::OfSale(rate) => (CommissionSource::Percentage, rate),
-                CommissionRule::ReportedPayout => (CommissionSource::Payout, 0),
-            };
-            Ok::<_, anyhow::Error>(OfferTerms {
-                tracking_url: terms.tracking_url.to_owned(),
-                currency: terms.coin.code().parse()?,
-                commission_source,
-                base_commission_pct: percentage(rate)?,
-                commission_max: terms.commission_max.map(number),
-                usual_sale_max: terms.usual_sale_max.map(number),
-                cool_off_days: terms.cool_off_days,
-                txn_id_names_order: terms.txn_id_names_order,
-                duplicate_orders: if terms.accepts_duplicates {
-                    DuplicatePolicy::Accept
-                } else {
-                    DuplicatePolicy::Reject
-                },
-            })
-        })?,
+        versions: offer.terms.iter().map(version).collect::<Result<_, _>>()?,
     })
 }
 
-fn campaign(campaign: &seeds::Campaign) -> Result<Campaign, PercentageError> {
-    Ok(Campaign {
+fn campaign(campaign: &seeds::Campaign) -> Campaign {
+    let version = |edition: &Edition<seeds::CampaignTerms>| CampaignVersion {
+        effective_at: edition.effective_at,
+        share_pct: edition.value.share.map(percentage),
+        attribution_window_days: edition.value.attribution_window_days,
+    };
+    Campaign {
         campaign_id: campaign.campaign_id,
         tenant_id: campaign.tenant_id,
         name: campaign.name.to_owned(),
-        versions: versions(&campaign.terms, |terms| {
-            Ok(CampaignTerms {
-                share_pct: terms.share.map(percentage).transpose()?,
-                attribution_window_days: terms.attribution_window_days,
-            })
-        })?,
-    })
+        versions: campaign.terms.iter().map(version).collect(),
+    }
 }

@@ -82,8 +82,8 @@ impl DemoStage {
         let its_clock = Arc::clone(&clock) as Arc<dyn Clock>;
         let platform = Platform::start(placement, its_clock, &Starting::at_once()).await?;
         let file = seeding::reference_file(&script.seeds)?;
-        let contact_key = platform.secrets()?.contact_key();
-        reference::import(platform.operator()?, &file, &contact_key, script.started_at)
+        let contacts = platform.secrets()?.contacts()?;
+        reference::import(platform.operator()?, &file, &contacts, script.started_at)
             .await
             .context("the reference data could not be seeded")?;
 
@@ -353,6 +353,7 @@ fn payouts_config(
             sweep_interval_ms: 1_000,
             ..DispatchLimits::default()
         },
+        contacts: platform.secrets()?.contact_keys()?,
         claim_codes: ClaimCodeStorage::Encrypted(platform.secrets()?.claim_code_keys()?),
         message: MessageText::default(),
     })

@@ -10,7 +10,10 @@ use clickhouse::error::Error as ClickHouseError;
 use secrecy::ExposeSecret;
 use sinks::{
     analytics::{self, MigrationError},
-    ledger::schema::{self, SchemaState},
+    ledger::{
+        database::SchemaError,
+        schema::{self, SchemaState},
+    },
 };
 use sqlx::{Connection, PgConnection, migrate::MigrateError, postgres::PgConnectOptions};
 use stream::{
@@ -56,7 +59,10 @@ impl Migration<'_> {
             findings.outstanding = state.outstanding;
             findings.differences = differences(&state.changed, &state.newer);
         } else {
-            let temporary = |error: &MigrateError| matches!(error, MigrateError::Execute(error) if postgres_may_return(error));
+            let temporary = |error: &SchemaError| match error {
+                SchemaError::Migrate(MigrateError::Execute(error)) => postgres_may_return(error),
+                _ => false,
+            };
             let migrate = async || schema::bring_up_to_date(&owner).await;
             findings.made = self.insist(temporary, migrate).await?;
         }

@@ -1,14 +1,14 @@
 //! The seeds as a snapshot of reference data.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use schemas::{
     Amount, Currency, Percentage, TenantId, UserId,
     contact::ContactKey,
-    events::{CommissionSource, DuplicatePolicy, PayoutMeans, SelfPurchase},
+    events::{CommissionSource, DuplicatePolicy, PayoutMeans, Rate, SelfPurchase},
     reference::{
-        Campaign, CampaignTerms, Link, Network, Offer, OfferTerms, ReferenceData, SharedContact,
-        TenantSettings, Version, Versions,
+        Campaign, CampaignTerms, Link, Network, Offer, OfferTerms, PartnerLevel, ReferenceData,
+        SharedContact, TenantSettings, Version, Versions,
     },
 };
 use sha2::{Digest, Sha256};
@@ -44,6 +44,7 @@ fn currency(coin: Coin) -> Currency {
 pub fn of(seeds: &Seeds, contact_key: &ContactKey) -> ReferenceData {
     let tenants = seeds.tenants.iter().map(|tenant| {
         let settings = versions(&tenant.settings, |settings| TenantSettings {
+            level: PartnerLevel::Standard,
             default_share: rate(settings.default_share),
             platform_fee: rate(settings.platform_fee),
             platform_fee_flat: amount(settings.platform_fee_flat),
@@ -116,7 +117,8 @@ fn offers(seeds: &Seeds) -> HashMap<schemas::OfferId, Offer> {
                 tracking_url: terms.tracking_url.to_owned(),
                 currency: currency(terms.coin),
                 commission_source,
-                commission,
+                commission: Rate::Percentage(commission),
+                goal_rates: BTreeMap::new(),
                 commission_max: terms.commission_max.map(amount),
                 usual_sale_max: terms.usual_sale_max.map(amount),
                 cool_off_days: terms.cool_off_days,
@@ -132,6 +134,7 @@ fn offers(seeds: &Seeds) -> HashMap<schemas::OfferId, Offer> {
             offer.offer_id,
             Offer {
                 network_id: offer.network_id,
+                category: Some(offer.category.to_owned()),
                 terms,
             },
         )

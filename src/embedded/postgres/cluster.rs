@@ -79,9 +79,9 @@ impl Cluster {
     }
 
     /// Waits until no process works in the data directory, helping a server along that an earlier,
-    /// killed process of ours left behind; then removes its stale pid file. We hold the data
-    /// directory's lock, so no server that is still wanted can be here.
-    pub(super) async fn clear_leftovers(&self) -> io::Result<()> {
+    /// killed process of ours left behind; then removes its stale pid file, and the lock of its
+    /// socket. We hold the data directory's lock, so no server that is still wanted can be here.
+    pub(super) async fn clear_leftovers(&self, socket_lock: &Path) -> io::Result<()> {
         let began = Instant::now();
         let mut signals = LEFTOVER_SIGNALS.iter().peekable();
         loop {
@@ -105,12 +105,16 @@ impl Cluster {
             }
             tokio::time::sleep(LEFTOVER_PAUSE).await;
         }
-        // The server would check the file's pid itself, and refuse to start if that number has
-        // been given to another process of its user since.
-        match fs::remove_file(self.directory.join(PID_FILE)) {
-            Err(failure) if failure.kind() != io::ErrorKind::NotFound => Err(failure),
-            Ok(()) | Err(_) => Ok(()),
+        // The server would check the files' pid itself, and refuse to start if that number has
+        // been given to another process of its user since, or if the dead server is still waited
+        // for by whoever inherited it.
+        for stale in [&self.directory.join(PID_FILE), socket_lock] {
+            match fs::remove_file(stale) {
+                Err(failure) if failure.kind() != io::ErrorKind::NotFound => return Err(failure),
+                Ok(()) | Err(_) => {}
+            }
         }
+        Ok(())
     }
 }
 

@@ -68,7 +68,9 @@ impl Supervised for Server {
     const START_TIMEOUT: Duration = Duration::from_mins(3);
 
     async fn prepare(&self) -> io::Result<()> {
-        self.cluster.clear_leftovers().await
+        let socket_lock = format!(".s.PGSQL.{PORT}.lock");
+        let socket_lock = self.socket_directory.join(socket_lock);
+        self.cluster.clear_leftovers(&socket_lock).await
     }
 
     fn command(&self) -> Command {

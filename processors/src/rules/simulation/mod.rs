@@ -240,6 +240,8 @@ proptest! {
         let unflagged = |state: &ClaimState| {
             let mut state = state.clone();
             state.findings.retain(|finding| finding.reason != StatusReason::ClosedFlagged);
+            // The owner is called by today's name, and may have got another one.
+            state.order_owner = state.order_owner.map(|_| EventId::new(0));
             state
         };
         for (key, state) in &before.claims {

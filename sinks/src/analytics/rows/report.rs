@@ -190,6 +190,7 @@ impl DecisionRow {
             score,
             self_purchase,
             split,
+            books_locked_before: _,
         } = matched;
         Self {
             outcome: "matched",

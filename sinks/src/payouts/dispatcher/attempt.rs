@@ -4,14 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use schemas::PayoutId;
 use secrecy::SecretString;
+use stream::commit_points::{self, CommitPoint};
 use tokio::time::Instant;
 
 use super::Worker;
-use crate::payouts::{
-    agcod::{Expected, Outcome, classify::Detail},
-    claim_codes::{ClaimCodeStorage, SealedCode},
-    sms::{Message, SmsError},
-    store::{Attempt, MessageResult, PendingMessage, Settlement, StoreError},
+use crate::{
+    payouts::{
+        agcod::{Expected, Outcome, classify::Detail},
+        claim_codes::ClaimCodeStorage,
+        sms::{Message, SmsError},
+        store::{Attempt, MessageResult, PendingMessage, Settlement, StoreError},
+    },
+    sealing::{Sealed, Subject},
 };
 
 /// How often an outcome is tried to be written down. Should all fail, the attempt's lease runs
@@ -21,7 +25,9 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 
 impl Worker {
     pub(super) async fn attempt(self: Arc<Self>, attempt: Attempt) {
+        commit_points::pass(CommitPoint::PayoutBeforeCall);
         let outcome = self.outcome(&attempt).await;
+        commit_points::pass(CommitPoint::PayoutCalled);
         let kind = outcome.kind();
         self.metrics.attempted(kind);
         let sealed = self.seal(attempt.payout_id, &outcome);
@@ -33,6 +39,7 @@ impl Worker {
                 "the outcome of a payout attempt can't be written down"
             ),
         }
+        commit_points::pass(CommitPoint::PayoutRecorded);
         if let Outcome::Funded(card) = outcome {
             match self.store.message(attempt.payout_id).await {
                 Ok(message) => self.clone().deliver(message, Some(card.claim_code)).await,
@@ -74,13 +81,13 @@ impl Worker {
     }
 
     /// A code that can't be sealed isn't stored; it can be fetched again.
-    fn seal(&self, payout_id: PayoutId, outcome: &Outcome) -> Option<SealedCode> {
+    fn seal(&self, payout_id: PayoutId, outcome: &Outcome) -> Option<Sealed> {
         let (Outcome::Funded(card), ClaimCodeStorage::Encrypted(ring)) =
             (outcome, &self.config.claim_codes)
         else {
             return None;
         };
-        ring.seal(payout_id, &card.claim_code)
+        ring.seal(Subject::ClaimCode(payout_id), &card.claim_code)
             .inspect_err(|error| tracing::error!(%payout_id, %error, "a claim code isn't stored"))
             .ok()
     }
@@ -89,7 +96,7 @@ impl Worker {
         &self,
         attempt: &Attempt,
         outcome: &Outcome,
-        sealed: Option<&SealedCode>,
+        sealed: Option<&Sealed>,
     ) -> Result<Settlement, StoreError> {
         let mut tries = 1;
         loop {
@@ -177,8 +184,11 @@ impl Worker {
         message: PendingMessage,
         claim_code: Option<SecretString>,
     ) -> MessageResult {
-        let Some(to) = message.phone.clone() else {
+        let Some(sealed) = &message.phone else {
             return MessageResult::NoPhone;
+        };
+        let Some(to) = self.phone(&message, sealed) else {
+            return MessageResult::Failed("the phone number can't be opened");
         };
         let Some(expected) = message.expected.clone() else {
             return MessageResult::Failed("the payout's own row can't be read");
@@ -197,10 +207,25 @@ impl Worker {
             text: text.fill(expected.amount, expected.currency, &claim_code),
         };
         match self.sms.send(&message).await {
-            Ok(()) => MessageResult::Sent,
+            Ok(()) => {
+                commit_points::pass(CommitPoint::PayoutMessageSent);
+                MessageResult::Sent
+            }
             Err(SmsError::Refused(_)) => MessageResult::Failed("the gateway refuses the message"),
             Err(SmsError::Unavailable(_)) => MessageResult::Later("the gateway can't be reached"),
         }
+    }
+
+    fn phone(&self, message: &PendingMessage, sealed: &[u8]) -> Option<SecretString> {
+        let subject = Subject::Phone(message.user_id?);
+        let opened = self
+            .config
+            .contacts
+            .open(subject, &Sealed::from_bytes(sealed)?);
+        let payout_id = message.payout_id;
+        opened
+            .inspect_err(|error| tracing::error!(%payout_id, %error, "a phone number"))
+            .ok()
     }
 
     fn stored_code(&self, message: &PendingMessage) -> Option<SecretString> {
@@ -210,7 +235,7 @@ impl Worker {
             return None;
         };
         let payout_id = message.payout_id;
-        ring.open(payout_id, sealed)
+        ring.open(Subject::ClaimCode(payout_id), sealed)
             .inspect_err(
                 |error| tracing::error!(%payout_id, %error, "a claim code is fetched again"),
             )

@@ -8,10 +8,12 @@ use schemas::{
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{BATCH, Store, StoreError, channels, messages, results, rows};
-use crate::payouts::{
-    agcod::{Expected, Outcome, OutcomeKind, classify::Detail},
-    claim_codes::SealedCode,
-    lifecycle::{Dispatch, RetryPolicy, Settled},
+use crate::{
+    payouts::{
+        agcod::{Expected, Outcome, OutcomeKind, classify::Detail},
+        lifecycle::{Dispatch, RetryPolicy, Settled},
+    },
+    sealing::Sealed,
 };
 
 /// One attempt to make: recorded as begun, and nobody else's.
@@ -57,6 +59,8 @@ impl Store {
                AND NOT EXISTS (SELECT FROM payout_channels c WHERE c.channel = $1 AND c.paused)
                -- While the ledger is rebuilt, the log knows more about payouts than the tables.
                AND NOT EXISTS (SELECT FROM ledger_epoch e WHERE e.rebuilding)
+               AND NOT EXISTS (SELECT FROM users u
+                               WHERE u.user_id = p.user_id AND u.erased_at IS NOT NULL)
                -- The step `sending` is durable in the log. Where we didn't write it ourselves,
                -- any step of the payout may be it.
                AND NOT EXISTS (SELECT FROM outbox o WHERE o.sequence = d.sending_sequence)
@@ -97,7 +101,7 @@ impl Store {
         &self,
         attempt: &Attempt,
         outcome: &Outcome,
-        sealed: Option<&SealedCode>,
+        sealed: Option<&Sealed>,
         now: Timestamp,
         policy: &RetryPolicy,
         message_lease_ms: i64,

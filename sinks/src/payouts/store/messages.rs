@@ -1,15 +1,16 @@
 //! Messages: due once a card is funded, until they are out.
 
-use schemas::{PayoutId, Timestamp};
-use secrecy::SecretString;
+use schemas::{PayoutId, Timestamp, UserId};
 use sqlx::{PgConnection, Row, postgres::PgRow};
 
 use super::{BATCH, Store, StoreError, rows};
-use crate::payouts::{
-    agcod::{Expected, FundedCard},
-    claim_codes::{ClaimCodeError, KeyRing, NONCE_BYTES, SealedCode},
-    lifecycle::RetryPolicy,
-    sms::MessageState,
+use crate::{
+    payouts::{
+        agcod::{Expected, FundedCard},
+        lifecycle::RetryPolicy,
+        sms::MessageState,
+    },
+    sealing::{KeyRing, NONCE_BYTES, Sealed, SealingError, Subject},
 };
 
 /// How often a shopper without a phone number is looked at again.
@@ -20,10 +21,12 @@ const NO_PHONE_DELAY_MS: i64 = 24 * 60 * 60 * 1_000;
 pub struct PendingMessage {
     /// The payout.
     pub payout_id: PayoutId,
-    /// The shopper's number as it is now; `None` where there is none.
-    pub phone: Option<SecretString>,
+    /// The shopper; `None` where nobody of that id is known any more.
+    pub user_id: Option<UserId>,
+    /// The shopper's number as it is now, sealed; `None` where there is none.
+    pub phone: Option<Vec<u8>>,
     /// The stored claim code, if it is stored.
-    pub sealed: Option<SealedCode>,
+    pub sealed: Option<Sealed>,
     /// The frozen request, which fetches the code again.
     pub request: Vec<u8>,
     /// What the card is; `None` where the payout's row can't be read.
@@ -68,6 +71,8 @@ impl Store {
                  SELECT d.payout_id FROM payout_dispatch d JOIN payouts p USING (payout_id)
                  WHERE d.channel = $1 AND d.sms_next_attempt_at <= $2 AND p.state = 'funded'
                    AND (d.sms_leased_until IS NULL OR d.sms_leased_until < clock_timestamp())
+                   AND NOT EXISTS (SELECT FROM users e
+                                   WHERE e.user_id = p.user_id AND e.erased_at IS NOT NULL)
                  ORDER BY d.sms_next_attempt_at
                  LIMIT $3
                  FOR UPDATE OF d SKIP LOCKED)
@@ -76,7 +81,7 @@ impl Store {
              FROM due, payouts p LEFT JOIN users u USING (user_id)
              WHERE d.payout_id = due.payout_id AND p.payout_id = due.payout_id
              RETURNING d.payout_id, d.claim_code_key_id, d.claim_code_nonce,
-                       d.claim_code_ciphertext, u.phone, p.request, p.amount,
+                       d.claim_code_ciphertext, u.user_id, u.phone_sealed, p.request, p.amount,
                        p.currency::text AS currency, p.creation_request_id",
         )
         .bind(self.channel)
@@ -92,7 +97,7 @@ impl Store {
     pub async fn message(&self, payout_id: PayoutId) -> Result<PendingMessage, StoreError> {
         let row = sqlx::query(
             "SELECT d.payout_id, d.claim_code_key_id, d.claim_code_nonce, d.claim_code_ciphertext,
-                    u.phone, p.request, p.amount, p.currency::text AS currency,
+                    u.user_id, u.phone_sealed, p.request, p.amount, p.currency::text AS currency,
                     p.creation_request_id
              FROM payout_dispatch d
              JOIN payouts p USING (payout_id) LEFT JOIN users u USING (user_id)
@@ -185,7 +190,7 @@ impl Store {
             let Some(sealed) = sealed(row, payout_id)? else {
                 continue;
             };
-            if let Some(fresh) = ring.rewrap(payout_id, &sealed)? {
+            if let Some(fresh) = ring.rewrap(Subject::ClaimCode(payout_id), &sealed)? {
                 store_claim_code(&mut transaction, payout_id, &fresh).await?;
                 rewrapped += 1;
             }
@@ -203,7 +208,7 @@ pub enum RewrapError {
     Store(#[from] StoreError),
     /// A code doesn't open.
     #[error(transparent)]
-    ClaimCode(#[from] ClaimCodeError),
+    ClaimCode(#[from] SealingError),
 }
 
 /// A card has come: its message is due, in the hands of whoever funded it.
@@ -211,7 +216,7 @@ pub(super) async fn make_due(
     connection: &mut PgConnection,
     payout_id: PayoutId,
     card: &FundedCard,
-    sealed: Option<&SealedCode>,
+    sealed: Option<&Sealed>,
     now: Timestamp,
     lease_ms: i64,
 ) -> Result<(), StoreError> {
@@ -236,7 +241,7 @@ pub(super) async fn make_due(
 async fn store_claim_code(
     connection: &mut PgConnection,
     payout_id: PayoutId,
-    sealed: &SealedCode,
+    sealed: &Sealed,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE payout_dispatch
@@ -254,19 +259,18 @@ async fn store_claim_code(
 
 fn pending(row: &PgRow) -> Result<PendingMessage, StoreError> {
     let payout_id = rows::payout_id(row)?;
-    let phone: Option<String> = row.try_get("phone")?;
+    let user_id: Option<uuid::Uuid> = row.try_get("user_id")?;
     Ok(PendingMessage {
         payout_id,
-        phone: phone
-            .filter(|phone| !phone.trim().is_empty())
-            .map(SecretString::from),
+        user_id: user_id.map(UserId::new),
+        phone: row.try_get("phone_sealed")?,
         sealed: sealed(row, payout_id)?,
         request: row.try_get("request")?,
         expected: rows::expected(row)?,
     })
 }
 
-fn sealed(row: &PgRow, payout_id: PayoutId) -> Result<Option<SealedCode>, StoreError> {
+fn sealed(row: &PgRow, payout_id: PayoutId) -> Result<Option<Sealed>, StoreError> {
     let key_id: Option<i32> = row.try_get("claim_code_key_id")?;
     let nonce: Option<Vec<u8>> = row.try_get("claim_code_nonce")?;
     let ciphertext: Option<Vec<u8>> = row.try_get("claim_code_ciphertext")?;
@@ -277,7 +281,7 @@ fn sealed(row: &PgRow, payout_id: PayoutId) -> Result<Option<SealedCode>, StoreE
         payout_id,
         column: "claim_code_nonce",
     })?;
-    Ok(Some(SealedCode {
+    Ok(Some(Sealed {
         key_id,
         nonce,
         ciphertext,

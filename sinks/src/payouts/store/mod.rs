@@ -16,6 +16,7 @@ mod rows;
 
 use schemas::{PayoutId, Timestamp};
 use sqlx::{PgPool, Row};
+use stream::commit_points::{self, CommitPoint};
 
 pub use attempts::{Attempt, Settlement};
 pub use channels::{Backlog, CommandOrder};
@@ -101,6 +102,8 @@ impl Store {
                AND NOT EXISTS (SELECT FROM payout_channels c WHERE c.channel = $1 AND c.paused)
                -- While the ledger is rebuilt, the log knows more about payouts than the tables.
                AND NOT EXISTS (SELECT FROM ledger_epoch e WHERE e.rebuilding)
+               AND NOT EXISTS (SELECT FROM users u
+                               WHERE u.user_id = p.user_id AND u.erased_at IS NOT NULL)
              ORDER BY d.next_attempt_at, p.payout_id
              LIMIT $3
              FOR UPDATE OF p, d SKIP LOCKED",
@@ -126,7 +129,13 @@ impl Store {
                 .await?;
             announced += 1;
         }
+        if announced > 0 {
+            commit_points::pass(CommitPoint::PayoutBeforeSending);
+        }
         transaction.commit().await?;
+        if announced > 0 {
+            commit_points::pass(CommitPoint::PayoutSending);
+        }
         Ok(announced)
     }
 
