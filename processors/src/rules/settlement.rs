@@ -250,7 +250,7 @@ impl<'a> Fold<'a> {
         let order = self.closing_standing(claim, self.end, World::AsItWas);
         let velocity = self.velocity(claim, order, closed_at);
         let order = self.by_todays_name(claim, order);
-        let flagged = closed_at < self.end && {
+        let flagged = {
             let if_open = self.by_todays_name(claim, self.standing_if_open(claim));
             let velocity_if_open = self.velocity(claim, if_open, self.end);
             if_open != order || velocity_if_open.is_some() != velocity.is_some()
