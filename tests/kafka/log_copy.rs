@@ -37,7 +37,7 @@ async fn write_history(directory: &Path) {
         .join(group, &[Topic::Conversions], GroupSettings::default())
         .await
         .expect("joined");
-    let event = member.next(1, Duration::from_secs(60)).await;
+    let event = member.next(1, Duration::from_mins(1)).await;
     let Ok(GroupEvent::Assigned(partitions)) = event else {
         panic!("{event:?}");
     };

@@ -107,7 +107,9 @@ impl<'a> PartitionCopy<'a> {
         }
         let mut there = self.reader(self.from, source.low..self.plan.found());
         while let Some(records) = there.next().await.map_err(CopyError::of_source)? {
-            records.iter().for_each(|record| expected.add(record));
+            for record in &records {
+                expected.add(record);
+            }
         }
         let span = source.low..self.plan.found();
         self.compare(&expected.digest(), span, Step::Found).await?;
@@ -223,7 +225,9 @@ impl<'a> PartitionCopy<'a> {
         let mut found = Checksum::default();
         let mut there = self.reader(self.to, span);
         while let Some(records) = there.next().await.map_err(CopyError::of_target)? {
-            records.iter().for_each(|record| found.add(record));
+            for record in &records {
+                found.add(record);
+            }
             (self.progress)(step(count(&records)));
         }
         let found = found.digest();
