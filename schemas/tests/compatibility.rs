@@ -242,7 +242,7 @@ fn check_unions(older: &Schema, newer: &Schema, at: &str) {
             }
         }
         (Schema::Array(older), Schema::Array(newer)) => {
-            check_unions(&older.items, &newer.items, at)
+            check_unions(&older.items, &newer.items, at);
         }
         // What wasn't a union, and is one now, is its first member.
         (older, Schema::Union(newer)) => {
