@@ -37,7 +37,15 @@ fn help_teaches_every_command() {
     let output = hissaback(&["--help"]);
     assert!(output.status.success());
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
-    for command in ["up", "demo", "backfill", "reference", "audit"] {
+    for command in [
+        "up",
+        "demo",
+        "backfill",
+        "reference",
+        "retention",
+        "erase",
+        "audit",
+    ] {
         assert!(
             help.contains(&format!("  {command} ")),
             "{command} is missing in {help}"
@@ -135,4 +143,50 @@ fn a_demo_wants_a_fresh_directory_and_a_sensible_number() {
     let sentence = refusal(&hissaback(&["demo", "--data-dir", path(directory.path())]));
     assert!(sentence.contains("fresh"), "{sentence}");
     refusal(&hissaback(&["demo", "--conversions", "0"]));
+}
+
+#[test]
+fn a_person_of_the_example_is_erased_once_and_nothing_is_past_its_period() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("data");
+    let run = |arguments: &[&str]| {
+        let output = hissaback(&[arguments, &["--data-dir", path(&data)]].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        text
+    };
+    let example = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/schemas/examples/reference.json"
+    );
+    let text = fs::read_to_string(example).expect("the example");
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let user = json["users"][0]["user_id"].as_str().expect("a user");
+    run(&["reference", "import", example]);
+    // Nobody finds the number in the clear.
+    let phone = json["users"][0]["phone"].as_str().expect("a phone");
+    assert!(!found_below(&data.join("postgres"), phone.as_bytes()));
+
+    let erase = ["erase", "user", user, "--reason", "asked for it", "--json"];
+    for expected in [1, 0] {
+        let erased: serde_json::Value = serde_json::from_str(&run(&erase)).expect("JSON");
+        assert_eq!(erased["users"], expected);
+    }
+    let retired = run(&["retention", "run", "--json"]);
+    let retired: serde_json::Value = serde_json::from_str(&retired).expect("JSON");
+    assert_eq!(retired["detached"], serde_json::json!([]));
+    refusal(&hissaback(&["retention", "run", "--clicks-months", "1"]));
+}
+
+/// Whether some file below a directory holds the bytes.
+fn found_below(directory: &Path, bytes: &[u8]) -> bool {
+    let entries = fs::read_dir(directory).expect("a directory");
+    entries.map(|entry| entry.expect("an entry")).any(|entry| {
+        let kind = entry.file_type().expect("a kind");
+        if kind.is_dir() {
+            return found_below(&entry.path(), bytes);
+        }
+        let holds = |content: Vec<u8>| content.windows(bytes.len()).any(|window| window == bytes);
+        kind.is_file() && fs::read(entry.path()).is_ok_and(holds)
+    })
 }

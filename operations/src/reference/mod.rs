@@ -197,8 +197,14 @@ impl Import<'_> {
     async fn people(&mut self, users: &[User], members: &[Member]) -> Result<(), ReferenceError> {
         for user in users {
             let Contacts { hashed, sealed } = self.contacts;
-            let phone = user.phone.as_deref().filter(|phone| !phone.trim().is_empty());
-            let email = user.email.as_deref().filter(|email| !email.trim().is_empty());
+            let phone = user
+                .phone
+                .as_deref()
+                .filter(|phone| !phone.trim().is_empty());
+            let email = user
+                .email
+                .as_deref()
+                .filter(|email| !email.trim().is_empty());
             let seal = |subject, text: Option<&str>| {
                 text.map(|text| sealed.seal(subject, &text.into()))
                     .transpose()

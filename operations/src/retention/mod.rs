@@ -37,7 +37,10 @@ pub enum PeriodsError {
     #[error("clicks are kept at least {} months", Periods::CLICKS_MIN)]
     Clicks,
     /// A claim may be open for a window and a cool-off, of two years each at most.
-    #[error("reports are kept at least {} months, and as long as clicks", Periods::REPORTS_MIN)]
+    #[error(
+        "reports are kept at least {} months, and as long as clicks",
+        Periods::REPORTS_MIN
+    )]
     Reports,
 }
 
@@ -172,7 +175,10 @@ async fn run_alone(
     };
     summary.final_before = Some(reports_from);
 
-    for (table, before) in [(Table::Clicks, clicks_from), (Table::Conversions, reports_from)] {
+    for (table, before) in [
+        (Table::Clicks, clicks_from),
+        (Table::Conversions, reports_from),
+    ] {
         for month in Month::expired(pool, table, before).await? {
             let rows = if dry_run {
                 month.rows(pool).await?
