@@ -45,6 +45,8 @@ fn help_teaches_every_command() {
         "demo",
         "backfill",
         "reference",
+        "retention",
+        "erase",
         "audit",
         "migrate",
         "secrets",
@@ -310,4 +312,50 @@ fn a_role_whose_services_are_away_says_so_and_ends_when_it_is_told_to() {
         child.0.wait().expect("it ended").success(),
         "a clean exit on SIGTERM"
     );
+}
+
+#[test]
+fn a_person_of_the_example_is_erased_once_and_nothing_is_past_its_period() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("data");
+    let run = |arguments: &[&str]| {
+        let output = hissaback(&[arguments, &["--data-dir", path(&data)]].concat());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        text
+    };
+    let example = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/schemas/examples/reference.json"
+    );
+    let text = fs::read_to_string(example).expect("the example");
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let user = json["users"][0]["user_id"].as_str().expect("a user");
+    run(&["reference", "import", example]);
+    // Nobody finds the number in the clear.
+    let phone = json["users"][0]["phone"].as_str().expect("a phone");
+    assert!(!found_below(&data.join("postgres"), phone.as_bytes()));
+
+    let erase = ["erase", "user", user, "--reason", "asked for it", "--json"];
+    for expected in [1, 0] {
+        let erased: serde_json::Value = serde_json::from_str(&run(&erase)).expect("JSON");
+        assert_eq!(erased["users"], expected);
+    }
+    let retired = run(&["retention", "run", "--json"]);
+    let retired: serde_json::Value = serde_json::from_str(&retired).expect("JSON");
+    assert_eq!(retired["detached"], serde_json::json!([]));
+    refusal(&hissaback(&["retention", "run", "--clicks-months", "1"]));
+}
+
+/// Whether some file below a directory holds the bytes.
+fn found_below(directory: &Path, bytes: &[u8]) -> bool {
+    let entries = fs::read_dir(directory).expect("a directory");
+    entries.map(|entry| entry.expect("an entry")).any(|entry| {
+        let kind = entry.file_type().expect("a kind");
+        if kind.is_dir() {
+            return found_below(&entry.path(), bytes);
+        }
+        let holds = |content: Vec<u8>| content.windows(bytes.len()).any(|window| window == bytes);
+        kind.is_file() && fs::read(entry.path()).is_ok_and(holds)
+    })
 }

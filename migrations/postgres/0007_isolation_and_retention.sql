@@ -1,6 +1,6 @@
 -- Who may see and change what, to the column; contacts sealed; people erased; old months retired;
--- and what contradicts what is kept. The grants and policies as a table, and a walk over all of
--- them: sinks/tests/ledger/isolation.
+-- and what contradicts what is kept. The grants as a list, and a walk over all of them:
+-- sinks/tests/ledger/walk.
 
 -- Functions are nobody's either, unless granted.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;

@@ -28,6 +28,14 @@ pub(super) async fn drop_clicks(client: &Client, before: Timestamp) -> Result<Ve
 
 /// Removes the addresses of a person's clicks, before this returns.
 pub(super) async fn erase_addresses(client: &Client, user_id: UserId) -> Result<()> {
+    // Made by the analytics sink, which may never have run.
+    let tables: u64 = client
+        .query("SELECT count() FROM system.tables WHERE database = 'hissaback' AND name = 'clicks'")
+        .fetch_one()
+        .await?;
+    if tables == 0 {
+        return Ok(());
+    }
     client
         .query(
             "ALTER TABLE hissaback.clicks UPDATE address_hash = '', address_prefix = ''

@@ -150,7 +150,9 @@ async fn addresses(pool: &PgPool, user_id: UserId, author: &str) -> Result<i64, 
 }
 
 fn refused(error: sqlx::Error, user_id: UserId) -> ErasureError {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     match code.as_deref() {
         Some(NO_DATA_FOUND) => ErasureError::Unknown(user_id),
         Some(OBJECT_IN_USE) => ErasureError::OpenPayout(user_id),

@@ -122,7 +122,8 @@ async fn a_contradiction_is_kept_counted_and_not_folded() {
 async fn snapshot(world: &World) -> Vec<Value> {
     sqlx::query_scalar(
         "SELECT to_jsonb(l) FROM ledger l UNION ALL SELECT to_jsonb(c) FROM clicks c
-         UNION ALL SELECT to_jsonb(o) FROM conversions o UNION ALL SELECT to_jsonb(x) FROM commands x
+         UNION ALL SELECT to_jsonb(o) FROM conversions o
+         UNION ALL SELECT to_jsonb(x) FROM commands x
          UNION ALL SELECT to_jsonb(p) FROM postings p",
     )
     .fetch_all(&world.owner)

@@ -4,6 +4,9 @@
 //!
 //! `UPDATE_RELIABILITY=1 cargo test -p sinks --test ledger walk` writes its count.
 
+mod catalogue;
+mod expected;
+
 use std::{collections::BTreeSet, fmt::Write, fs};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
@@ -14,146 +17,8 @@ use crate::{
     records::{tenant, user},
     world::World,
 };
-
-/// Whose rows the API sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rows {
-    /// Everybody's: the platform's own data.
-    All,
-    /// Those of the tenant that is set.
-    Tenant,
-    /// And those of the user that is set.
-    TenantOrUser,
-    /// None: the API is granted nothing.
-    None,
-}
-
-/// Name; what the writer, the operator, the analyst and the API may do, by initials of SELECT,
-/// INSERT, UPDATE, DELETE (the owner may all, the API reads); whose rows the API sees.
-type Table = (&'static str, &'static str, &'static str, &'static str, Rows);
-
-const TABLES: [Table; 44] = [
-    ("_sqlx_migrations", "", "", "", Rows::None),
-    ("analytics_positions", "SIU", "S", "", Rows::None),
-    ("audit_log", "SI", "SI", "", Rows::None),
-    ("campaign_versions", "S", "SI", "S", Rows::Tenant),
-    ("campaigns", "S", "SI", "S", Rows::Tenant),
-    ("clicks", "SIUD", "S", "S", Rows::TenantOrUser),
-    ("commands", "SIUD", "S", "", Rows::None),
-    ("commission_overrides", "S", "SI", "S", Rows::Tenant),
-    ("commission_rule_sets", "S", "SI", "S", Rows::None),
-    ("conflicts", "SI", "S", "", Rows::None),
-    ("consumer_positions", "SIUD", "S", "", Rows::None),
-    ("conversions", "SIUD", "S", "S", Rows::TenantOrUser),
-    ("event_id_instances", "SIUD", "", "", Rows::None),
-    ("fold_locks", "SIUD", "", "", Rows::None),
-    ("fraud_rule_sets", "S", "SI", "S", Rows::None),
-    ("healed_positions", "SIUD", "", "", Rows::None),
-    ("ledger", "SIUD", "S", "S", Rows::TenantOrUser),
-    ("ledger_epoch", "SIUD", "S", "", Rows::None),
-    ("links", "S", "SI", "S", Rows::Tenant),
-    ("networks", "S", "SI", "S", Rows::None),
-    ("offer_goal_rates", "S", "SI", "S", Rows::All),
-    ("offer_versions", "S", "SI", "S", Rows::All),
-    ("offers", "S", "SI", "S", Rows::All),
-    ("order_claims", "SIUD", "S", "", Rows::None),
-    ("orders", "SIUD", "S", "", Rows::None),
-    ("outbox", "SIUD", "S", "", Rows::None),
-    ("payee_locks", "SIUD", "", "", Rows::None),
-    ("payout_channels", "SIU", "S", "", Rows::None),
-    ("payout_dispatch", "SIU", "S", "", Rows::None),
-    ("payout_items", "SIUD", "S", "S", Rows::Tenant),
-    ("payout_steps", "SIUD", "S", "", Rows::None),
-    ("payouts", "SIUD", "S", "S", Rows::TenantOrUser),
-    ("positions_applied", "SIUD", "S", "", Rows::None),
-    ("positions_applied_beyond", "SIUD", "S", "", Rows::None),
-    ("postings", "SI", "S", "S", Rows::TenantOrUser),
-    ("reports", "S", "S", "S", Rows::None),
-    ("retired_reports", "SD", "S", "S", Rows::None),
-    ("tenant_locks", "S", "SI", "S", Rows::Tenant),
-    ("tenant_members", "S", "SI", "", Rows::None),
-    ("tenant_versions", "S", "SI", "S", Rows::Tenant),
-    ("tenants", "S", "SI", "S", Rows::Tenant),
-    ("unmatched_conversions", "SIUD", "S", "S", Rows::None),
-    ("users", "S", "SI", "S", Rows::None),
-    ("widgets", "S", "SI", "S", Rows::Tenant),
-];
-
-/// Not even the owner changes these.
-const APPEND_ONLY: [&str; 2] = ["audit_log", "postings"];
-
-/// Columns that a role can't read of a table that it reads.
-const HIDDEN: [(&str, &str, &[&str]); 13] = [
-    (API, "clicks", &["address_hash", "address_prefix"]),
-    (API, "conversions", &["decision"]),
-    (API, "ledger", &["order_owner"]),
-    (
-        API,
-        "payouts",
-        &["creation_request_id", "request", "voucher_code"],
-    ),
-    (
-        ANALYST,
-        "clicks",
-        &["address_hash", "address_prefix", "referrer"],
-    ),
-    (ANALYST, "conversions", &["decision"]),
-    (ANALYST, "networks", &["security_token_sha256"]),
-    (
-        ANALYST,
-        "payouts",
-        &["card_id", "creation_request_id", "request", "voucher_code"],
-    ),
-    (ANALYST, "unmatched_conversions", &["decision"]),
-    (
-        ANALYST,
-        "users",
-        &[
-            "email_hash",
-            "email_sealed",
-            "kyc_hash",
-            "phone_hash",
-            "phone_sealed",
-        ],
-    ),
-    (
-        OPERATOR,
-        "payout_dispatch",
-        &["claim_code_ciphertext", "claim_code_nonce"],
-    ),
-    (OPERATOR, "users", &["email_sealed", "phone_sealed"]),
-    (WRITER, "users", &["email_sealed"]),
-];
-
-/// Functions, and the roles besides the owner that may call them.
-const FUNCTIONS: [(&str, &[&str]); 13] = [
-    ("add_partition", &[]),
-    ("current_app_user", &[API]),
-    ("current_tenant", &[API]),
-    ("detach_month", &[OPERATOR]),
-    ("drop_detached_months", &[OPERATOR]),
-    ("ensure_partitions", &[OPERATOR, WRITER]),
-    ("erase_addresses", &[OPERATOR]),
-    ("erase_user", &[OPERATOR]),
-    ("isolate", &[]),
-    ("postings_sum_to_zero", &[]),
-    ("refuse_change", &[]),
-    ("retire_reports_before", &[OPERATOR]),
-    ("unsettled_claims_before", &[OPERATOR]),
-];
-
-/// The sequences that a role draws from by itself; the others belong to identity columns.
-const SEQUENCES: [(&str, &str); 2] = [
-    (WRITER, "outbox_sequence_seq"),
-    (WRITER, "posting_transactions"),
-];
-
-const OWNER: &str = "hissaback_owner";
-const WRITER: &str = "hissaback_writer";
-const OPERATOR: &str = "hissaback_operator";
-const ANALYST: &str = "hissaback_analyst";
-const API: &str = "hissaback_api";
-const ROLES: [&str; 5] = [ANALYST, API, OPERATOR, OWNER, WRITER];
+use catalogue::functions;
+use expected::{ANALYST, API, APPEND_ONLY, OPERATOR, OWNER, ROLES, Rows, TABLES, Table, WRITER};
 
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 const RESTRICT_VIOLATION: &str = "23001";
@@ -273,7 +138,7 @@ fn granted(relation: &Relation, role: &str) -> String {
         // Inserting is stopped by row-level security: a partition has no policy.
         return if role == OWNER { "SUDT" } else { "" }.to_owned();
     }
-    let (_, writer, operator, analyst, rows) = expected(&relation.name);
+    let (_, writer, operator, analyst, rows) = listed(&relation.name);
     let granted = match role {
         OWNER if relation.kind == Kind::View => "S",
         OWNER if APPEND_ONLY.contains(&relation.name.as_str()) => "SI",
@@ -287,7 +152,7 @@ fn granted(relation: &Relation, role: &str) -> String {
     granted.to_owned()
 }
 
-fn expected(table: &str) -> &'static Table {
+fn listed(table: &str) -> &'static Table {
     TABLES
         .iter()
         .find(|(name, ..)| *name == table)
@@ -369,7 +234,7 @@ async fn wrong_rows(
     relation: &Relation,
     walker: Walker,
 ) -> Option<String> {
-    let (table, .., rows) = expected(&relation.name);
+    let (table, .., rows) = listed(&relation.name);
     if !of_tenants(relation) {
         return None;
     }
@@ -447,161 +312,48 @@ async fn every_table_role_and_statement_is_as_expected() {
     document(&text);
 }
 
-/// Checks who may call what; gives the number of functions.
-async fn functions(owner: &PgPool) -> usize {
-    let functions: Vec<(String, bool, String, Vec<String>)> = sqlx::query_as(
-        "SELECT p.proname::text, p.prosecdef, coalesce(array_to_string(p.proconfig, ' '), ''),
-                array(SELECT r.rolname::text FROM pg_roles r
-                      WHERE r.rolname LIKE 'hissaback%' AND r.rolname <> 'hissaback_owner'
-                        AND has_function_privilege(r.rolname, p.oid, 'EXECUTE') ORDER BY 1)
-         FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace ORDER BY 1",
-    )
-    .fetch_all(owner)
-    .await
-    .expect("the catalogue");
-    for (name, definer, settings, callers) in &functions {
-        let (_, expected) = FUNCTIONS
-            .iter()
-            .find(|(known, _)| known == name)
-            .unwrap_or_else(|| panic!("{name} is new: say in FUNCTIONS who may call it"));
-        assert_eq!(callers, expected, "{name}");
-        // A definer's function looks for names where its caller can't put any.
-        if *definer {
-            assert!(
-                settings.contains("search_path=public, pg_temp"),
-                "{name}: {settings}"
-            );
-        }
-    }
-    assert_eq!(functions.len(), FUNCTIONS.len());
-    functions.len()
-}
-
 #[tokio::test]
-async fn what_a_role_may_read_is_known_to_the_column() {
-    let world = World::new().await;
-    for relation in relations(&world.owner).await {
-        for role in ROLES {
-            if relation.kind != Kind::Table || !granted(&relation, role).contains('S') {
-                continue;
-            }
-            let expected: &[&str] = HIDDEN
-                .iter()
-                .find(|(hidden_from, table, _)| *hidden_from == role && *table == relation.name)
-                .map_or(&[], |(.., columns)| columns);
-            let hidden: Vec<String> = sqlx::query_scalar(
-                "SELECT column_name FROM unnest($3::text[]) AS column_name
-                 WHERE NOT has_column_privilege($1, $2::regclass, column_name, 'SELECT')
-                 ORDER BY 1",
-            )
-            .bind(role)
-            .bind(&relation.name)
-            .bind(&relation.columns)
-            .fetch_all(&world.owner)
-            .await
-            .expect("the catalogue");
-            assert_eq!(hidden, expected, "{role}, {}", relation.name);
-        }
-    }
-    for role in [ANALYST, API] {
-        let pool = world.pool(role).await;
-        let mut connection = pool.acquire().await.expect("connected");
-        for (hidden_from, table, columns) in HIDDEN {
-            for column in columns.iter().filter(|_| hidden_from == role) {
-                let statement = format!("SELECT {column} FROM {table}");
-                let failure = attempt(&mut connection, &statement).await;
-                assert_eq!(
-                    failure.as_deref(),
-                    Some(INSUFFICIENT_PRIVILEGE),
-                    "{statement}"
-                );
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn whatever_names_a_tenant_or_a_person_is_under_forced_row_security() {
+async fn the_walk_finds_what_is_wrong() {
     let world = two_tenants().await;
-    for relation in relations(&world.owner).await {
-        let names = |column: &String| column == "tenant_id" || column == "user_id";
-        // A lock is a name and nothing else, and no API's.
-        let exempt = relation.name == "payee_locks" || relation.kind == Kind::View;
-        let needed = relation.kind == Kind::Partition || relation.columns.iter().any(names);
-        assert!(
-            relation.forced || exempt || !needed,
-            "{} has no forced row security",
-            relation.name
-        );
-    }
-    let invoked_by_others: Vec<String> = sqlx::query_scalar(
-        "SELECT relname::text FROM pg_class
-         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm')
-           AND NOT coalesce('security_invoker=true' = ANY (reloptions), false)",
-    )
-    .fetch_all(&world.owner)
-    .await
-    .expect("the catalogue");
-    assert_eq!(
-        invoked_by_others, [""; 0],
-        "a view shows what its reader may see"
-    );
-}
-
-#[tokio::test]
-async fn roles_are_what_they_are_called_and_no_more() {
-    let world = World::new().await;
-    let roles: Vec<(String, bool)> = sqlx::query_as(
-        "SELECT rolname::text, rolsuper OR rolbypassrls OR rolcreatedb OR rolreplication
-         FROM pg_roles WHERE rolname LIKE 'hissaback%' ORDER BY 1",
-    )
-    .fetch_all(&world.owner)
-    .await
-    .expect("roles");
-    let expected: Vec<_> = ROLES.map(|role| (role.to_owned(), false)).into();
-    assert_eq!(roles, expected, "and none above the rules");
-    for (what, query) in [
+    let relations = relations(&world.owner).await;
+    let partition = relations
+        .iter()
+        .find(|found| found.name.starts_with("clicks_"));
+    let partition = &partition.expect("a month of clicks").name;
+    for (role, mistake) in [
         (
-            "another role's rights",
-            "SELECT r.rolname::text FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member
-             WHERE r.rolname LIKE 'hissaback%' AND r.rolname <> 'hissaback_owner'",
+            "nothing set",
+            "GRANT SELECT ON users TO hissaback_api".to_owned(),
         ),
         (
-            "makes tables",
-            "SELECT r.rolname::text FROM pg_roles r
-             WHERE r.rolname LIKE 'hissaback%' AND r.rolname <> 'hissaback_owner'
-               AND has_schema_privilege(r.rolname, 'public', 'CREATE')",
+            "tenant A",
+            "CREATE POLICY leak ON ledger FOR SELECT TO hissaback_api USING (true)".to_owned(),
         ),
         (
-            "sees detached months",
-            "SELECT r.rolname::text FROM pg_roles r
-             WHERE r.rolname LIKE 'hissaback%' AND r.rolname <> 'hissaback_owner'
-               AND has_schema_privilege(r.rolname, 'retired', 'USAGE, CREATE')",
+            "hissaback_operator",
+            "GRANT DELETE ON commands TO hissaback_operator".to_owned(),
         ),
         (
-            "isn't the owner's",
-            "SELECT relname::text FROM pg_class
-             WHERE relnamespace = 'public'::regnamespace
-               AND relowner <> 'hissaback_owner'::regrole",
+            "hissaback_analyst",
+            format!("GRANT SELECT ON {partition} TO hissaback_analyst"),
+        ),
+        (
+            "hissaback_writer",
+            "REVOKE INSERT ON ledger FROM hissaback_writer".to_owned(),
+        ),
+        (
+            "hissaback_owner",
+            "DROP TRIGGER append_only ON postings".to_owned(),
         ),
     ] {
-        let found: Vec<String> = sqlx::query_scalar(query)
-            .fetch_all(&world.owner)
-            .await
-            .expect("the catalogue");
-        assert_eq!(found, [""; 0], "{what}");
+        let walker = walkers().into_iter().find(|walker| walker.name == role);
+        let walker = walker.expect(role);
+        let (_, before) = walk(&world, &relations, walker).await;
+        let query = sqlx::query(AssertSqlSafe(mistake.clone()));
+        query.execute(&world.owner).await.expect(&mistake);
+        let (_, after) = walk(&world, &relations, walker).await;
+        assert!(after.len() > before.len(), "{mistake}: not noticed");
     }
-    let sequences: Vec<(String, String)> = sqlx::query_as(
-        "SELECT r.rolname::text, c.relname::text FROM pg_class c, pg_roles r
-         WHERE c.relkind = 'S' AND c.relnamespace = 'public'::regnamespace
-           AND r.rolname LIKE 'hissaback%' AND r.rolname <> 'hissaback_owner'
-           AND has_sequence_privilege(r.rolname, c.oid, 'USAGE, SELECT, UPDATE') ORDER BY 2",
-    )
-    .fetch_all(&world.owner)
-    .await
-    .expect("the catalogue");
-    let expected = SEQUENCES.map(|(role, name)| (role.to_owned(), name.to_owned()));
-    assert_eq!(sequences, expected);
 }
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reliability.md");

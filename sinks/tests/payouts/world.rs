@@ -254,7 +254,8 @@ impl World {
             items: Vec::new(),
         };
         let mut transaction = self.owner.begin().await.expect("begun");
-        let phone = phone.map(|phone| self.sealed(UserId::new(user), &format!("{phone}{number:04}")));
+        let phone =
+            phone.map(|phone| self.sealed(UserId::new(user), &format!("{phone}{number:04}")));
         sqlx::query("INSERT INTO users (user_id, phone_sealed) VALUES ($1, $2)")
             .bind(user)
             .bind(phone)
