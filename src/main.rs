@@ -11,8 +11,7 @@ use hissaback::{
         self, audit::AuditArguments, backfill::BackfillArguments, demo::DemoArguments,
         erase::EraseArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
         migrate::MigrateArguments, reference::ReferenceArguments, retention::RetentionArguments,
-        role::RoleCommand, secrets::SecretsArguments,
-        up::UpArguments,
+        role::RoleCommand, secrets::SecretsArguments, up::UpArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
 };

@@ -11,8 +11,7 @@ use processors::stage::{Stage, StageMetrics, StageSettings};
 use sinks::{
     analytics::{AnalyticsMetrics, AnalyticsSettings, AnalyticsSink},
     ledger::{
-        CommitObserver, LedgerSettings, LedgerSink, OutboxRelay,
-        clicks::StoredClicks, reference,
+        CommitObserver, LedgerSettings, LedgerSink, OutboxRelay, clicks::StoredClicks, reference,
     },
     payouts::{Dispatcher, PayoutsConfig, sms::SmsGateway},
 };
