@@ -53,14 +53,14 @@ impl Role {
     /// Whether it reads the database with an operator's rights.
     pub const fn reads_as_operator(self) -> bool {
         match self {
-            Self::Api => true,
+            // Retention drops what the writer may not.
+            Self::Schedule | Self::Api => true,
             Self::Ingest
             | Self::Process
             | Self::Ledger
             | Self::Relay
             | Self::Analytics
-            | Self::Dispatch
-            | Self::Schedule => false,
+            | Self::Dispatch => false,
         }
     }
 

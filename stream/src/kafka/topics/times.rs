@@ -1,17 +1,24 @@
 //! Who sets the append times of a topic's records.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
-    admin::{AlterConfig, ConfigSource, ResourceSpecifier},
+    admin::{AlterConfig, ConfigResource, ConfigSource, ResourceSpecifier},
     error::KafkaError,
 };
 use schemas::Topic;
 
-use super::{Cluster, KafkaSettings, options};
+use tokio::time::sleep;
+
+use super::{Cluster, KNOWN_WITHIN, KafkaSettings, options};
 use crate::error::LogError;
 
-/// How long brokers may take to go by a setting that they have been told.
+/// How often a broker is asked whether it knows.
+const ASKED_EVERY: Duration = Duration::from_millis(100);
+/// How long brokers may take to go by a setting that they know.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// The properties of a topic that say who sets append times.
@@ -83,7 +90,26 @@ pub async fn set_times(settings: &KafkaSettings, times: TopicTimes) -> Result<()
             })?;
         }
     }
-    // They tell no one when they do. (A copy that came too early would be found out.)
-    tokio::time::sleep(SETTLED_AFTER).await;
+    let deadline = Instant::now() + KNOWN_WITHIN;
+    for topic in Topic::ALL {
+        let name = settings.topic_name(topic);
+        while Instant::now() < deadline
+            && !cluster
+                .described(&name)
+                .await
+                .is_ok_and(|found| has(&found, &wanted))
+        {
+            sleep(ASKED_EVERY).await;
+        }
+    }
+    // Telling it comes just before going by it. (A copy that came too early would be found out.)
+    sleep(SETTLED_AFTER).await;
     Ok(())
+}
+
+fn has(found: &ConfigResource, wanted: &[(&str, String)]) -> bool {
+    wanted.iter().all(|(name, value)| {
+        let entry = found.get(name);
+        entry.and_then(|entry| entry.value.as_ref()) == Some(value)
+    })
 }
