@@ -27,7 +27,7 @@ use crate::{
 /// Which installation a command is about.
 #[derive(Debug, Args)]
 pub struct InstallationArguments {
-    /// Where embedded data lives [default: /var/lib/hissaback as root, else ~/.local/share/hissaback]
+    /// Where embedded data lives [default: /var/lib/hissaback for root, ~/.local/share/hissaback]
     #[arg(long)]
     data_dir: Option<PathBuf>,
     #[command(flatten)]

@@ -23,8 +23,8 @@ pub enum RoleCommand {
     Process(ServingArguments),
     /// Keep the books: the log → PostgreSQL
     ///
-    /// Folds clicks, decisions, commands, payouts and payout-results into the ledger. Instances share
-    /// the partitions; a stale one is fenced by the position in the database.
+    /// Folds clicks, decisions, commands, payouts and payout-results into the ledger. Instances
+    /// share the partitions; a stale one is fenced by the position in the database.
     #[command(after_long_help = NEEDS)]
     Ledger(ServingArguments),
     /// Publish what the ledger has to say: PostgreSQL's outbox → ledger, payouts, payout-results
@@ -39,7 +39,7 @@ pub enum RoleCommand {
     Analytics(ServingArguments),
     /// Make gift cards and send their codes: payouts → payout-results
     ///
-    /// Needs the account in [agcod]. The rate limit is per process: run one, or divide the account's.
+    /// Needs the account in `agcod`. The rate limit is of each process: run one, or divide it.
     #[command(after_long_help = NEEDS)]
     Dispatch(ServingArguments),
     /// Do what is due: heal unmatched reports, audit, make the daily payout run

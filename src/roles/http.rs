@@ -1,4 +1,5 @@
-//! One port per process: health and metrics of every role, and the endpoints of those that have any.
+//! One port per process: health and metrics of every role, and the endpoints of those that have
+//! any.
 
 use std::{collections::BTreeSet, sync::Arc};
 

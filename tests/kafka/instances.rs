@@ -4,9 +4,10 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -16,46 +17,58 @@ use crate::{
     installation::{Installation, Instance, shared_broker, shared_registry, succeeded},
 };
 
-const SALES: u32 = 360;
 const SENDERS: usize = 4;
+/// How many sales are sent before something happens, and after it.
+const STRETCH: u32 = 120;
+/// What a sender leaves between two sales: the load goes on until the test has seen what it wants,
+/// and the ledger has to take all of it.
+const PAUSE: Duration = Duration::from_millis(20);
 
-/// Sales, sent by several senders at once, up to a limit that rises.
+/// Sales, sent by several senders at once, until they are told to stop.
 struct Load {
     next: Arc<AtomicU32>,
+    enough: Arc<AtomicBool>,
     senders: Vec<JoinHandle<()>>,
 }
 
 impl Load {
     fn start(addresses: &[SocketAddr]) -> Self {
         let next = Arc::new(AtomicU32::new(0));
+        let enough = Arc::new(AtomicBool::new(false));
         let senders = (0..SENDERS)
             .map(|_| {
-                let next = Arc::clone(&next);
+                let (next, enough) = (Arc::clone(&next), Arc::clone(&enough));
                 let addresses = addresses.to_vec();
                 thread::spawn(move || {
-                    loop {
-                        let sale = next.fetch_add(1, Ordering::Relaxed);
-                        if sale >= SALES {
-                            return;
-                        }
-                        sell(&addresses, sale);
+                    while !enough.load(Ordering::Relaxed) {
+                        sell(&addresses, next.fetch_add(1, Ordering::Relaxed));
+                        thread::sleep(PAUSE);
                     }
                 })
             })
             .collect();
-        Self { next, senders }
+        Self {
+            next,
+            enough,
+            senders,
+        }
     }
 
-    fn wait_for(&self, sales: u32) {
+    /// Waits for another stretch of sales.
+    fn go_on(&self) {
+        let until_sale = self.next.load(Ordering::Relaxed) + STRETCH;
         until("the sales are sent", || {
-            self.next.load(Ordering::Relaxed) >= sales
+            self.next.load(Ordering::Relaxed) >= until_sale
         });
     }
 
-    fn finish(self) {
+    /// How many sales were sent and answered.
+    fn finish(self) -> u32 {
+        self.enough.store(true, Ordering::Relaxed);
         for sender in self.senders {
             sender.join().expect("every sale was answered");
         }
+        self.next.load(Ordering::Relaxed)
     }
 }
 
@@ -88,7 +101,7 @@ fn two_instances_share_the_work_and_a_killed_one_loses_and_doubles_nothing() {
         .map(|instance| instance.address)
         .collect();
     let load = Load::start(&addresses);
-    load.wait_for(SALES / 3);
+    load.go_on();
     for instance in &instances {
         if let Some(work) = work(&instance.role) {
             until(&format!("an instance of {} works", instance.role), || {
@@ -100,20 +113,21 @@ fn two_instances_share_the_work_and_a_killed_one_loses_and_doubles_nothing() {
     for instance in instances.iter_mut().step_by(2) {
         instance.kill();
     }
-    load.wait_for(SALES * 2 / 3);
+    load.go_on();
     for instance in instances.iter_mut().step_by(2) {
         instance.start(&installation);
     }
-    load.finish();
+    load.go_on();
+    let sales = load.finish();
     until("the ledger has every order", || {
-        installation.number("SELECT count(DISTINCT txn_id) FROM ledger") >= i64::from(SALES)
+        installation.number("SELECT count(DISTINCT txn_id) FROM ledger") >= i64::from(sales)
             && installation.number("SELECT count(*) FROM outbox") == 0
     });
     for instance in &instances {
         instance.wait_until_up();
     }
     instances.into_iter().for_each(Instance::stop);
-    check_books(&installation);
+    check_books(&installation, sales);
     // What the ledger says is in the log; the audit waits for nobody.
     analytics.into_iter().for_each(Instance::stop);
     let mut audit = installation.command(&["audit", "--json"]);
@@ -126,8 +140,8 @@ fn two_instances_share_the_work_and_a_killed_one_loses_and_doubles_nothing() {
 }
 
 /// The senders' own record against the ledger.
-fn check_books(installation: &Installation) {
-    let sales = i64::from(SALES);
+fn check_books(installation: &Installation, sent: u32) {
+    let sales = i64::from(sent);
     let number = |query| installation.number(query);
     assert_eq!(number("SELECT count(DISTINCT txn_id) FROM ledger"), sales);
     assert_eq!(number("SELECT count(*) FROM ledger"), sales);
@@ -135,7 +149,7 @@ fn check_books(installation: &Installation) {
         number("SELECT count(*) FROM ledger WHERE status = 'confirmed'"),
         sales
     );
-    let receivable = SALES * COMMISSION_PAISE;
+    let receivable = sent * COMMISSION_PAISE;
     let receivable = format!("-{}.{:02}", receivable / 100, receivable % 100);
     assert_eq!(
         installation.text(

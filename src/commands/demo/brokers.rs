@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// Where the demo's services are: all embedded, but for a log on `brokers` and a ClickHouse server
-/// if they are asked for. The environment says how to speak to brokers, and where their registry is.
+/// if they are asked for. The environment says how to speak to brokers, and where their registry
+/// is.
 ///
 /// # Errors
 /// When a variable can't be used.
