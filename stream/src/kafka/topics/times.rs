@@ -28,7 +28,7 @@ const TIMES_PROPERTIES: [&str; 3] = [
     "message.timestamp.after.max.ms",
 ];
 
-/// Who sets the append times of a topic's records: agrees with [`super::AppendTimes`].
+/// Who sets the append times of a topic's records: agrees with [`crate::kafka::AppendTimes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TopicTimes {
     /// The partition's leader (`LogAppendTime`). The port's append time is the log's own: rules
