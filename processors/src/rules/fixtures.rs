@@ -12,7 +12,12 @@ use schemas::{
 };
 use uuid::Uuid;
 
-use super::{history::Report, rating::Sale};
+use super::{
+    history::Report,
+    lifecycle::ClaimState,
+    rating::Sale,
+    settlement::{Neighbourhood, Scope, settle},
+};
 
 /// When everything begins.
 pub const T0: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -176,6 +181,27 @@ impl ReportBuilder {
             report.as_of = Some(as_of);
         })
     }
+}
+
+/// The only claim of click 1, from reports one minute apart.
+pub fn state(reports: Vec<ReportBuilder>) -> ClaimState {
+    let reports: Vec<_> = reports
+        .into_iter()
+        .zip(1..)
+        .map(|(report, minute)| report.received_at(T0.plus_millis(minute * 60_000)).build())
+        .collect();
+    let click = reports[0].click_id();
+    let scope = Scope {
+        clicks: [click].into(),
+        ..Scope::default()
+    };
+    let neighbourhood = Neighbourhood {
+        reports: [(click, reports)].into(),
+        ..Neighbourhood::default()
+    };
+    let mut claims = settle(&neighbourhood, &scope);
+    assert_eq!(claims.len(), 1, "one claim was expected");
+    claims.remove(0)
 }
 
 /// Shuffles with a seed that proptest prints.

@@ -7,30 +7,9 @@ use schemas::{
 
 use super::*;
 use crate::rules::{
-    fixtures::{ReportBuilder, T0, report},
+    fixtures::{ReportBuilder, T0, report, state},
     settlement::{Neighbourhood, Scope, settle},
 };
-
-/// The only claim of click 1, from reports one minute apart.
-fn state(reports: Vec<ReportBuilder>) -> ClaimState {
-    let reports: Vec<_> = reports
-        .into_iter()
-        .zip(1..)
-        .map(|(report, minute)| report.received_at(T0.plus_millis(minute * 60_000)).build())
-        .collect();
-    let click = reports[0].click_id();
-    let scope = Scope {
-        clicks: [click].into(),
-        ..Scope::default()
-    };
-    let neighbourhood = Neighbourhood {
-        reports: [(click, reports)].into(),
-        ..Neighbourhood::default()
-    };
-    let mut claims = settle(&neighbourhood, &scope);
-    assert_eq!(claims.len(), 1, "one claim was expected");
-    claims.remove(0)
-}
 
 fn sold(event_id: i64, status: NetworkStatus, sale: &str) -> ReportBuilder {
     report(event_id).txn("A").status(status).sale(sale)

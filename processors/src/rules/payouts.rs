@@ -396,8 +396,20 @@ mod tests {
         ];
         let cancelled = to_cancel(&[claim(1, 6_000, 8_000), claim(2, 1_000, 1_000)], &all);
         assert_eq!(cancelled, BTreeSet::from([all[1].payout_id]));
+        // What the newest gives back is just what is missing: the older one stays.
+        let exactly = to_cancel(&[claim(1, 5_000, 8_000)], &all);
+        assert_eq!(exactly, BTreeSet::from([all[1].payout_id]));
         let both = to_cancel(&[claim(1, 0, 8_000)], &all);
         assert_eq!(both, BTreeSet::from([all[0].payout_id, all[1].payout_id]));
+    }
+
+    #[test]
+    fn only_what_was_given_up_gives_its_items_back() {
+        for state in PayoutState::ALL {
+            assert_eq!(state.allocates(), state != PayoutState::Cancelled);
+            let named = serde_json::from_value::<PayoutStep>(state.name().into());
+            assert_eq!(named.is_err(), state == PayoutState::Queued, "{state:?}");
+        }
     }
 
     #[test]

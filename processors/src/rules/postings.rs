@@ -116,3 +116,51 @@ pub fn to_events(lines: &Booking) -> Result<Vec<Posting>, MoneyOverflow> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::fixtures;
+
+    /// What stands in the books for parts, of a click with or without a user.
+    fn booking(user: Option<u128>, parts: Parts) -> Booking {
+        let mut state = fixtures::state(vec![fixtures::report(1)]);
+        state.click = fixtures::click(1, user);
+        state.target = parts;
+        target(&state)
+    }
+
+    const PARTS: Parts = Parts {
+        commission: Minor::new(1_000),
+        subsidy: Minor::new(200),
+        fee: Minor::new(50),
+        user: Minor::new(700),
+        creator: Minor::new(450),
+    };
+
+    #[test]
+    fn what_is_booked_sums_to_zero_and_reads_back_as_it_was() {
+        for user in [Some(9), None] {
+            let booked = booking(user, PARTS);
+            assert_eq!(booked.len(), 5);
+            assert_eq!(booked.values().copied().sum::<Minor>(), Minor::ZERO);
+            assert_eq!(parts(&booked), PARTS);
+        }
+    }
+
+    #[test]
+    fn events_carry_every_line() {
+        let lines = booking(Some(9), PARTS);
+        let events = to_events(&lines).expect("in range");
+        assert_eq!(events.len(), lines.len());
+        for event in events {
+            let key = BookKey {
+                account: event.account,
+                tenant_id: event.tenant_id,
+                user_id: event.user_id,
+                currency: event.currency,
+            };
+            assert_eq!(event.amount.to_minor(event.currency), lines[&key]);
+        }
+    }
+}

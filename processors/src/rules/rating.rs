@@ -519,6 +519,26 @@ mod tests {
         assert_eq!(rating.commission, Some(Minor::new(5)));
     }
 
+    #[test]
+    fn a_long_chain_of_rules_stays_exact() {
+        let half_as_much_again = CommissionRule {
+            multiply: Some(amount("1.5")),
+            bonus: Some(amount("0.5")),
+            ..rule("again")
+        };
+        let terms = with_rules(RuleApplication::All, vec![half_as_much_again; 9]);
+        // x → 1.5 x + 0.5, nine times from 16: 17 × 1.5^9 − 1 = 652.53…
+        assert_eq!(commission(&terms), Some(65_254));
+    }
+
+    #[test]
+    fn what_cannot_be_rounded_is_out_of_range() {
+        let of = |denominator| Fraction::new(1, denominator).round();
+        assert_eq!(of(i128::MAX / 2), Ok(Minor::ZERO));
+        assert_eq!(of(i128::MAX / 2 + 1), Err(MoneyOverflow));
+        assert_eq!(of(i128::MAX), Err(MoneyOverflow));
+    }
+
     proptest! {
         #[test]
         fn a_chain_of_rules_stays_exact_or_says_that_it_left_the_range(
