@@ -97,8 +97,8 @@ pub enum ClickHouseAvailability {
 
 impl ClickHouseAvailability {
     /// The one place that chooses between a server (`url`, from `clickhouse.url`), the engine under
-    /// `data`, and neither. A library that is missing is a state; one that is there and doesn't work
-    /// is an error.
+    /// `data`, and neither. A library that is missing is a state; one that is there and doesn't
+    /// work is an error.
     pub async fn choose(
         url: Option<&str>,
         data: Option<&DataDirectory>,
