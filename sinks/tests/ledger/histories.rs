@@ -8,9 +8,9 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use schemas::{
     Amount, Currency, EventId, PayoutId, Position, Timestamp, Topic,
     events::{
-        Command, CommandBody, Correct, Decision, Heal, HealAuthor, NetworkStatus, PayoutItem,
-        PayoutRequested, PayoutResult, PayoutStep, ReportSource, ReviewClaim, Split, Target,
-        Verdict,
+        Command, CommandBody, CommissionRule, CommissionRules, Correct, Decision, GoalRate, Heal,
+        HealAuthor, NetworkStatus, PayoutItem, PayoutRequested, PayoutResult, PayoutStep, Rate,
+        RateOrigin, ReportSource, ReviewClaim, RuleApplication, Split, Target, Terms, Verdict,
     },
 };
 use uuid::Uuid;
@@ -31,6 +31,7 @@ prop_compose! {
         late_days in prop_oneof![5 => Just(0), 1 => 1_i32..40],
         converted_day in prop::option::weighted(0.3, 0_i32..40),
         snapshot in prop::option::weighted(0.2, 0_i32..70),
+        locked_day in prop::option::weighted(0.15, 0_i32..70),
     ) -> Decision {
         let mut report = decision(number);
         report.received_at = T0.plus_days(received_day).plus_millis(number);
@@ -39,6 +40,7 @@ prop_compose! {
             report.report_source = ReportSource::Csv;
             report.as_of = Some(T0.plus_days(day));
         }
+        matched(&mut report).books_locked_before = locked_day.map(|day| T0.plus_days(day));
         let reported = fields(&mut report);
         reported.txn_id = txn.map(str::to_owned);
         reported.goal_id = goal.map(str::to_owned);
@@ -81,6 +83,7 @@ prop_compose! {
             facts.click.tenant_id = tenant(2);
         }
         facts.rules.velocity_claims = 3;
+        rate_by_goal_and_amount(&mut facts.terms);
         let click = facts.click.clone();
         // As in life: else all would wait for the positions of one partition.
         let key = click.click_id.to_string();
@@ -97,6 +100,26 @@ prop_compose! {
         }
         report
     }
+}
+
+/// A rate of one goal, and a rule on the amount.
+fn rate_by_goal_and_amount(terms: &mut Terms) {
+    terms.goal_rates = vec![GoalRate {
+        goal_id: "g".to_owned(),
+        rate: Rate::Flat(rupees(25)),
+        origin: RateOrigin::Override,
+    }];
+    terms.commission_rules = Some(CommissionRules {
+        version: 1,
+        application: RuleApplication::All,
+        rules: vec![CommissionRule {
+            name: "large".to_owned(),
+            sale_from: Some(rupees(150)),
+            multiply: Some("1.5".parse().expect("a factor")),
+            bonus: Some(rupees(1)),
+            ..CommissionRule::default()
+        }],
+    });
 }
 
 fn any_command(number: i64, reports: i64) -> impl Strategy<Value = Command> {
