@@ -306,13 +306,12 @@ fn decide_status(case: &Case<'_>, operator: OperatorDecisions) -> Verdict {
     if let Some(refused @ (NetworkStatus::Cancelled | NetworkStatus::Rejected)) = status {
         let unflagged = rejected.is_empty() && review.is_empty();
         let was_owed = case.folded.approved_once && unflagged && case.bookable();
-        let network = Finding::new(
-            StatusReason::NetworkCancelled,
-            match refused {
-                NetworkStatus::Rejected => "the network rejected it",
-                _ => "the network cancelled it",
-            },
-        );
+        let evidence = if refused == NetworkStatus::Rejected {
+            "the network rejected it"
+        } else {
+            "the network cancelled it"
+        };
+        let network = Finding::new(StatusReason::NetworkCancelled, evidence);
         return Verdict {
             status: if was_owed {
                 ClaimStatus::Reversed

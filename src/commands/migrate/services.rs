@@ -59,9 +59,11 @@ impl Migration<'_> {
             findings.outstanding = state.outstanding;
             findings.differences = differences(&state.changed, &state.newer);
         } else {
-            let temporary = |error: &SchemaError| match error {
-                SchemaError::Migrate(MigrateError::Execute(error)) => postgres_may_return(error),
-                _ => false,
+            let temporary = |error: &SchemaError| {
+                matches!(
+                    error,
+                    SchemaError::Migrate(MigrateError::Execute(error)) if postgres_may_return(error)
+                )
             };
             let migrate = async || schema::bring_up_to_date(&owner).await;
             findings.made = self.insist(temporary, migrate).await?;
