@@ -2,7 +2,7 @@
 //! datum. So other tools read the log with a schema registry.
 //!
 //! Ids are those of the built-in registry below, which a real registry is filled from in the
-//! same order.
+//! same order. Where that one gives others, the log translates them on its way in and out.
 
 use std::sync::LazyLock;
 
