@@ -6,6 +6,7 @@
 
 mod click;
 mod command;
+mod commission;
 mod conversion;
 mod decision;
 mod ledger;
@@ -16,14 +17,16 @@ pub use command::{
     CancelPayout, ChannelSwitch, Command, CommandBody, Correct, MatchByHand, ReleasePayout,
     ReviewClaim, Target, Verdict,
 };
+pub use commission::{
+    CommissionRule, CommissionRules, GoalRate, Rate, RateOrigin, Replacement, RuleApplication,
+};
 pub use conversion::{
     ConversionReported, Heal, HealAuthor, Malformed, NetworkStatus, RawReport, ReportSource,
     Reported,
 };
 pub use decision::{
-    ClickFacts, CommissionRule, CommissionRules, CommissionSource, Decision, DuplicatePolicy,
-    FraudRules, GoalRate, Ignored, Matched, Outcome, PayoutMeans, Poisoned, Rate, RateOrigin,
-    Replacement, RuleApplication, SelfPurchase, Signal, SignalCode, Split, Terms, Unmatched,
+    ClickFacts, CommissionSource, Decision, DuplicatePolicy, FraudRules, Ignored, Matched, Outcome,
+    PayoutMeans, Poisoned, SelfPurchase, Signal, SignalCode, Split, Terms, Unmatched,
     UnmatchedReason,
 };
 pub use ledger::{Account, ClaimStatus, LedgerChanged, Posting, StatusReason};
