@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`healing`] | parked reports find their click, or are matched by hand |
 //! | [`audit`] | the invariants of design section 9, as queries |
+//! | [`canonical_dump`] | the ledger as text: equal for equal histories |
 //! | [`fates`] | what became of every accepted report |
 //! | [`backfill`] | a network's CSV export, through the same pipeline as postbacks |
 //! | [`log_copy`] | a whole log into an empty one, offset by offset |
@@ -17,6 +18,7 @@
 mod advisory_lock;
 pub mod audit;
 pub mod backfill;
+pub mod canonical_dump;
 pub mod caught_up;
 pub mod commands;
 pub mod dead_letters;
