@@ -3,7 +3,16 @@
 
 mod audit;
 mod backfill;
+mod canonical_dump;
 mod healing;
+/// Random histories, and what folds them: those of the ledger's own tests.
+#[expect(dead_code, reason = "the ledger's own tests use the rest")]
+#[path = "../../../sinks/tests/ledger"]
+mod ledger {
+    pub mod histories;
+    pub mod records;
+    pub mod world;
+}
 mod log_copy;
 mod payout_run;
 #[path = "../../../sinks/tests/support/postgres.rs"]

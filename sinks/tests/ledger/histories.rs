@@ -15,7 +15,7 @@ use schemas::{
 };
 use uuid::Uuid;
 
-use crate::records::{Logged, T0, click, decision, fields, matched, tenant, user};
+use super::records::{Logged, T0, click, decision, fields, matched, tenant, user};
 
 prop_compose! {
     fn any_report(number: i64)(

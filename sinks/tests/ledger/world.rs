@@ -13,10 +13,8 @@ use stream::{InMemoryLog, Limits, Log, ManualClock, NewRecord};
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    postgres::Database,
-    records::{Logged, T0},
-};
+use super::records::{Logged, T0};
+use crate::postgres::Database;
 
 /// One for all cases of the property tests: connections belong to the runtime that made them.
 pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
