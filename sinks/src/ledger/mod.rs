@@ -13,10 +13,12 @@
 //! * [`OutboxRelay`] publishes what the ledger has to say.
 //! * [`payout_run`] turns matured balances into payouts.
 //! * [`rebuild`] folds the log anew, and keeps quiet meanwhile.
+//! * [`claim_rows`] shows the ledger's rows to whoever compares them.
 //! * [`mod@reference`] and [`clicks`] read what the other stages look up.
 
 mod apply;
 mod batch;
+pub mod claim_rows;
 pub mod clicks;
 mod conflicts;
 pub mod database;
@@ -28,6 +30,7 @@ mod keep;
 mod locks;
 mod metrics;
 pub mod outbox;
+pub mod payout_hold;
 pub mod payout_run;
 mod payouts;
 mod positions;

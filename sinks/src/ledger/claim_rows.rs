@@ -1,0 +1,130 @@
+//! Rows of claims for whoever compares them with a fold of their own: a replay, above all.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use futures::{Stream, StreamExt};
+use processors::rules::{lifecycle::ClaimState, split::Parts};
+use schemas::{ClickId, Currency, EventId, TenantId, Timestamp};
+use serde_json::Value;
+use sqlx::{FromRow, PgConnection, postgres::PgRow};
+
+use super::{
+    LedgerError,
+    rows::{self, LedgerRow},
+};
+
+/// A row of `ledger`, as it stands there or as a fold says that it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimRow {
+    row: LedgerRow,
+    /// What stands in the books.
+    posted: Parts,
+    currency: Currency,
+}
+
+impl ClaimRow {
+    /// The row of a claim whose target is booked.
+    pub fn of(state: &ClaimState) -> Self {
+        Self {
+            row: LedgerRow::new(state),
+            posted: state.target,
+            currency: state.currency,
+        }
+    }
+
+    fn read(row: &PgRow) -> Result<Self, LedgerError> {
+        let currency = rows::currency(row, "currency")?;
+        let part = |column| rows::minor(row, column, currency);
+        let posted = Parts {
+            commission: part("posted_commission")?,
+            subsidy: part("posted_subsidy")?,
+            fee: part("posted_fee")?,
+            user: part("posted_user")?,
+            creator: part("posted_creator")?,
+        };
+        Ok(Self {
+            row: LedgerRow::from_row(row)?,
+            posted,
+            currency,
+        })
+    }
+
+    /// The claim's name.
+    pub fn claim(&self) -> EventId {
+        EventId::new(self.row.led_id)
+    }
+
+    /// Its click.
+    pub fn click(&self) -> ClickId {
+        ClickId::new(self.row.click_id)
+    }
+
+    /// Its click's time.
+    pub fn clicked_at(&self) -> Timestamp {
+        self.row.clicked_at.into()
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> TenantId {
+        TenantId::new(self.row.tenant_id)
+    }
+
+    /// Currency of all its sums.
+    pub fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    /// What stands in the books, by the row.
+    pub fn posted(&self) -> Parts {
+        self.posted
+    }
+
+    /// A number that rows which say the same share, and others hardly ever.
+    ///
+    /// # Errors
+    /// When the row can't be turned into JSON.
+    pub fn fingerprint(&self) -> Result<u64, LedgerError> {
+        let mut hasher = DefaultHasher::new();
+        serde_json::to_vec(&self.row)?.hash(&mut hasher);
+        Ok(hasher.finish())
+    }
+
+    /// The columns in which two rows differ, each with what this one says and the other.
+    ///
+    /// # Errors
+    /// When a row can't be turned into JSON.
+    pub fn differences(&self, other: &Self) -> Result<Vec<(String, Value, Value)>, LedgerError> {
+        if self.row == other.row {
+            return Ok(Vec::new());
+        }
+        let ours = serde_json::to_value(&self.row)?;
+        let theirs = serde_json::to_value(&other.row)?;
+        let columns = ours.as_object().into_iter().flatten();
+        Ok(columns
+            .map(|(column, value)| (column.clone(), value.clone(), theirs[column].clone()))
+            .filter(|(_, ours, theirs)| ours != theirs)
+            .collect())
+    }
+}
+
+/// Every row of the ledger, as the connection's transaction sees it.
+pub fn all(connection: &mut PgConnection) -> impl Stream<Item = Result<ClaimRow, LedgerError>> {
+    let rows = sqlx::query("SELECT * FROM ledger").fetch(connection);
+    rows.map(|row| ClaimRow::read(&row?))
+}
+
+/// The rows of these claims; those that there are.
+///
+/// # Errors
+/// When the database can't be read, or holds what can't be parsed.
+pub async fn of_claims(
+    connection: &mut PgConnection,
+    claims: &[EventId],
+) -> Result<Vec<ClaimRow>, LedgerError> {
+    let names: Vec<i64> = claims.iter().map(|claim| claim.get()).collect();
+    let rows = sqlx::query("SELECT * FROM ledger WHERE led_id = ANY($1)")
+        .bind(&names)
+        .fetch_all(connection)
+        .await?;
+    rows.iter().map(ClaimRow::read).collect()
+}
