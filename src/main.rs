@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 use hissaback::{
     commands::{
         self, audit::AuditArguments, backfill::BackfillArguments, demo::DemoArguments,
-        erase::EraseArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
-        migrate::MigrateArguments, reference::ReferenceArguments, retention::RetentionArguments,
+        erase::EraseArguments, explain::ExplainArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
+        migrate::MigrateArguments, payout::PayoutArguments, reference::ReferenceArguments, retention::RetentionArguments,
         role::RoleCommand, secrets::SecretsArguments, up::UpArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
@@ -39,6 +39,10 @@ enum Command {
     Retention(RetentionArguments),
     /// Remove what is known of a person.
     Erase(EraseArguments),
+    /// Show what a sum rests on, down to the raw reports, or prove it to a network.
+    Explain(ExplainArguments),
+    /// Whether payouts are held, and letting them go on.
+    Payout(PayoutArguments),
     /// Check the invariants of ledger and analytics; exits with 1 if one is broken.
     Audit(AuditArguments),
     /// Bring the schemas of services up to date: PostgreSQL, ClickHouse, topics, the registry.
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
         Command::Reference(arguments) => commands::block_on(commands::reference::run(arguments)),
         Command::Retention(arguments) => commands::block_on(commands::retention::run(arguments)),
         Command::Erase(arguments) => commands::block_on(commands::erase::run(arguments)),
+        Command::Explain(arguments) => commands::block_on(commands::explain::run(arguments)),
         Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
         Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
         Command::Log(arguments) => commands::block_on(commands::log_copy::run(arguments)),
@@ -78,6 +83,7 @@ fn main() -> ExitCode {
         Command::Healthcheck(arguments) => {
             commands::block_on(commands::healthcheck::run(arguments))
         }
+        Command::Payout(arguments) => commands::block_on(commands::payout::run(arguments)),
         Command::Role(command) => commands::block_on(commands::role::run(command)),
         Command::ClickhouseEngine(arguments) => run_engine(&arguments).map_err(Into::into),
     };

@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use operations::reference::Contacts;
+use operations::{
+    explain::proof::{ProofError, ProofKey},
+    reference::Contacts,
+};
 use schemas::{
     contact::ContactKey,
     token::{KeyRingError, TokenKeys},
@@ -36,6 +39,10 @@ pub struct Secrets {
     claim_code_keys: String,
     /// Keys of sealed phone numbers and e-mail addresses, likewise. Old ones stay.
     contact_keys: String,
+    /// Keys that proofs are signed with, newest first: id and seed of 32 bytes, hex. Secrets that
+    /// were made before there were proofs have none.
+    #[serde(default)]
+    proof_keys: Vec<(u8, String)>,
     /// Bearer token of scheduled jobs.
     pub cron_token: String,
     /// Bearer token of operators.
@@ -187,6 +194,7 @@ impl Secrets {
             contact_key: secret(),
             claim_code_keys: format!("1:{}", secret()),
             contact_keys: format!("1:{}", secret()),
+            proof_keys: vec![(1, secret())],
             cron_token: secret(),
             operator_token: secret(),
         }
@@ -233,6 +241,18 @@ impl Secrets {
     /// When there is no key; [`Secrets::open`] rules that out.
     pub fn contact_keys(&self) -> Result<KeyRing, SealingError> {
         KeyRing::parse(&self.contact_keys.clone().into())
+    }
+
+    /// The key that signs proofs: the newest.
+    ///
+    /// # Errors
+    /// When it isn't 32 bytes. `None` where the secrets hold none.
+    pub fn proof_key(&self) -> Result<Option<ProofKey>, ProofError> {
+        let newest = self.proof_keys.first();
+        let signer = |(id, text): &(u8, String)| {
+            ProofKey::from_seed(*id, &key(text).ok_or(ProofError::Key)?)
+        };
+        newest.map(signer).transpose()
     }
 
     /// What an import of people needs: a key to hash contacts with, and a ring to seal them.

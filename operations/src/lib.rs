@@ -9,11 +9,13 @@
 //! | [`backfill`] | a network's CSV export, through the same pipeline as postbacks |
 //! | [`log_copy`] | a whole log into an empty one, offset by offset |
 //! | [`caught_up`] | whether the ledger has folded what the log held |
+//! | [`payout_hold`] | stops payouts while a money invariant is broken, until an operator lifts it |
 //! | [`payout_run`] | pays what has matured, once the two above say that it may |
 //! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
 //! | [`retention`] | what is past its period goes, and what a person asks to |
 //! | [`commands`] | operators' decisions, on their way into the log |
 //! | [`unmatched`], [`dead_letters`] | list and look |
+//! | [`explain`] | from a gift card to the raw reports' bytes, and back |
 
 mod advisory_lock;
 pub mod audit;
@@ -23,10 +25,12 @@ pub mod caught_up;
 pub mod commands;
 pub mod dead_letters;
 pub mod event_ids;
+pub mod explain;
 pub mod fates;
 pub mod healing;
 pub mod log_copy;
 mod originals;
+pub mod payout_hold;
 pub mod payout_run;
 pub mod reference;
 pub mod retention;

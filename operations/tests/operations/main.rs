@@ -4,6 +4,7 @@
 mod audit;
 mod backfill;
 mod canonical_dump;
+mod explain;
 mod healing;
 /// Random histories, and what folds them: those of the ledger's own tests.
 #[expect(dead_code, reason = "the ledger's own tests use the rest")]
