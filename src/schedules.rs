@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use operations::{
     audit::Auditor,
+    payout_hold,
     payout_run::{PayoutRuns, Summary as PayoutRunSummary},
     retention::{self, Periods, RetentionError, Stores},
 };
-use prometheus::{IntGaugeVec, Opts, Registry};
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 use sinks::payouts::{CHANNEL, Store};
 use sqlx::PgPool;
 use stream::{Clock, Log};
@@ -20,15 +21,16 @@ const AUDIT_INTERVAL: Duration = Duration::from_mins(1);
 /// How often it is asked whether the daily payout run is due.
 const DUE_CHECK_INTERVAL: Duration = Duration::from_mins(10);
 
-/// The audit, again and again, as metrics.
+/// The audit, again and again, as metrics; and where money is concerned, as a hold on payouts.
 pub struct Audit {
     auditor: Auditor,
     offending_rows: IntGaugeVec,
+    payout_hold: IntGauge,
 }
 
 impl Audit {
     /// # Errors
-    /// When its metric is registered already.
+    /// When its metrics are registered already.
     pub fn new(auditor: Auditor, registry: &Registry) -> Result<Self, prometheus::Error> {
         let offending_rows = IntGaugeVec::new(
             Opts::new(
@@ -37,14 +39,20 @@ impl Audit {
             ),
             &["invariant"],
         )?;
+        let payout_hold = IntGauge::new(
+            "hissaback_payout_hold",
+            "1 while payouts are held, since a money invariant was broken, until an operator lifts it.",
+        )?;
         registry.register(Box::new(offending_rows.clone()))?;
+        registry.register(Box::new(payout_hold.clone()))?;
         Ok(Self {
             auditor,
             offending_rows,
+            payout_hold,
         })
     }
 
-    /// Audits until `shutdown`. What is broken is logged; payout runs check for themselves.
+    /// Audits until `shutdown`. What is broken is logged; a broken money invariant holds payouts.
     pub async fn run(&self, shutdown: CancellationToken) {
         while shutdown
             .run_until_cancelled(sleep(AUDIT_INTERVAL))
@@ -64,6 +72,10 @@ impl Audit {
                     }
                     if !report.ok {
                         tracing::error!(broken = ?report.broken(), "the audit found something");
+                    }
+                    match payout_hold::raise(&self.auditor.pool, &report.findings).await {
+                        Ok(hold) => self.payout_hold.set(i64::from(hold.is_some())),
+                        Err(error) => tracing::error!(%error, "whether payouts are held"),
                     }
                 }
                 Err(error) => tracing::warn!(%error, "the audit could not be made"),

@@ -48,6 +48,7 @@ fn help_teaches_every_command() {
         "retention",
         "erase",
         "audit",
+        "payout",
         "migrate",
         "secrets",
         "healthcheck",

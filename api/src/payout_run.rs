@@ -61,7 +61,7 @@ fn problem(error: &PayoutRunError) -> Problem {
         PayoutRunError::CaughtUp(CaughtUpError::Log(error)) => {
             Problem::unavailable("the log", error)
         }
-        PayoutRunError::InvariantsBroken(_) => Problem::InvariantsBroken(detail),
+        PayoutRunError::Held(_) => Problem::InvariantsBroken(detail),
         PayoutRunError::CaughtUp(CaughtUpError::Database(_))
         | PayoutRunError::Audit(_)
         | PayoutRunError::Lock(_)

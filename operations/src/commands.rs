@@ -62,8 +62,12 @@ impl Commands {
         let command = Command {
             command_id: self.event_ids.draw().await?,
             issued_at: self.clock.now(),
-            author: checked("author", author)?,
-            reason: checked("reason", reason)?,
+            author: checked(author)
+                .ok_or(CommandError::Text("author"))?
+                .to_owned(),
+            reason: checked(reason)
+                .ok_or(CommandError::Text("reason"))?
+                .to_owned(),
             body,
         };
         let record = NewRecord::new(command.body.key(), codec::encode(&command)?);
@@ -75,10 +79,10 @@ impl Commands {
     }
 }
 
-fn checked(name: &'static str, text: &str) -> Result<String, CommandError> {
+/// An author or a reason without the space around it; `None` where it is empty, too long, or holds
+/// a NUL.
+pub(crate) fn checked(text: &str) -> Option<&str> {
     let text = text.trim();
-    if text.is_empty() || text.len() > TEXT_BYTES_MAX || text.contains('\0') {
-        return Err(CommandError::Text(name));
-    }
-    Ok(text.to_owned())
+    let usable = !text.is_empty() && text.len() <= TEXT_BYTES_MAX && !text.contains('\0');
+    usable.then_some(text)
 }

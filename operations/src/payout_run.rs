@@ -7,6 +7,7 @@ use schemas::Timestamp;
 use sinks::{
     ledger::{
         LedgerError,
+        payout_hold::PayoutHold,
         payout_run::{self, PayoutRunSummary},
     },
     payouts::AgcodConfig,
@@ -18,6 +19,7 @@ use crate::{
     advisory_lock::AdvisoryLock,
     audit::{self, AuditError},
     caught_up::{self, CaughtUpError},
+    payout_hold,
 };
 
 pub use sinks::ledger::payout_run::PayoutRunSummary as Summary;
@@ -57,18 +59,27 @@ pub enum PayoutRunError {
     /// The ledger hasn't folded what the log holds.
     #[error(transparent)]
     CaughtUp(#[from] CaughtUpError),
-    /// A money invariant is broken: nothing is paid until an operator has seen to it.
-    #[error("payouts stand still: {} broken", .0.join(", "))]
-    InvariantsBroken(Vec<&'static str>),
+    /// A money invariant was broken: nothing is paid until an operator has seen to it.
+    #[error("{0}")]
+    Held(PayoutHold),
     /// The invariants can't be checked.
     #[error(transparent)]
     Audit(#[from] AuditError),
-    /// The lock can't be taken.
+    /// The lock can't be taken, or the hold not read.
     #[error("the payout run's lock: {0}")]
     Lock(#[from] sqlx::Error),
     /// The run broke off. Who was paid stays paid, and a repeated run pays the others.
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Ledger(LedgerError),
+}
+
+impl From<LedgerError> for PayoutRunError {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::PayoutsHeld(hold) => Self::Held(hold),
+            other => Self::Ledger(other),
+        }
+    }
 }
 
 impl PayoutRuns {
@@ -101,8 +112,8 @@ impl PayoutRuns {
     ) -> Result<PayoutRunSummary, PayoutRunError> {
         caught_up::wait_until_caught_up(&*self.log, &self.pool, self.patience).await?;
         let broken = audit::broken_money_invariants(&self.pool, &*self.log).await?;
-        if !broken.is_empty() {
-            return Err(PayoutRunError::InvariantsBroken(broken));
+        if let Some(hold) = payout_hold::raise(&self.pool, &broken).await? {
+            return Err(PayoutRunError::Held(hold));
         }
         let summary = payout_run::run(&self.pool, &self.account, as_of, dry_run).await?;
         tracing::info!(

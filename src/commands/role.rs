@@ -1,8 +1,11 @@
 //! Each role as a process of its own, over services that it shares with the others.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
-use super::serving::{self, ServingArguments};
+use super::{
+    ledger_dump::{self, DumpArguments},
+    serving::{self, ServingArguments},
+};
 use crate::roles::Role;
 
 /// A subcommand per role.
@@ -25,8 +28,8 @@ pub enum RoleCommand {
     ///
     /// Folds clicks, decisions, commands, payouts and payout-results into the ledger. Instances
     /// share the partitions; a stale one is fenced by the position in the database.
-    #[command(after_long_help = NEEDS)]
-    Ledger(ServingArguments),
+    #[command(after_long_help = NEEDS, args_conflicts_with_subcommands = true)]
+    Ledger(LedgerArguments),
     /// Publish what the ledger has to say: PostgreSQL's outbox → ledger, payouts, payout-results
     ///
     /// One instance publishes, under an advisory lock; a second one takes over when it ends.
@@ -54,6 +57,21 @@ pub enum RoleCommand {
     Api(ServingArguments),
 }
 
+/// Arguments of `hissaback ledger`: it runs, or does something with what it keeps.
+#[derive(Debug, Args)]
+pub struct LedgerArguments {
+    #[command(flatten)]
+    serving: ServingArguments,
+    #[command(subcommand)]
+    command: Option<LedgerCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Print the ledger in a stable order, and its SHA-256
+    Dump(DumpArguments),
+}
+
 /// What every role of its own needs; said by `--help`.
 const NEEDS: &str = "Needs services that processes share: KAFKA_BROKERS, DATABASE_URL, and where \
     keys or tokens are used HISSABACK_SECRETS_FILE (or the keys of the configuration that they go \
@@ -68,7 +86,10 @@ pub async fn run(command: RoleCommand) -> anyhow::Result<()> {
     let (role, arguments) = match command {
         RoleCommand::Ingest(arguments) => (Role::Ingest, arguments),
         RoleCommand::Process(arguments) => (Role::Process, arguments),
-        RoleCommand::Ledger(arguments) => (Role::Ledger, arguments),
+        RoleCommand::Ledger(LedgerArguments { serving, command }) => match command {
+            Some(LedgerCommand::Dump(arguments)) => return ledger_dump::run(arguments).await,
+            None => (Role::Ledger, serving),
+        },
         RoleCommand::Relay(arguments) => (Role::Relay, arguments),
         RoleCommand::Analytics(arguments) => (Role::Analytics, arguments),
         RoleCommand::Dispatch(arguments) => (Role::Dispatch, arguments),

@@ -82,28 +82,17 @@ pub async fn audit(
     Ok(AuditReport::new(findings))
 }
 
-/// Names of the broken invariants that payments rest on: while there is one, nothing is paid.
+/// What is broken of the invariants that payments rest on: while there is any, nothing is paid.
 ///
 /// # Errors
 /// When something can't be read.
 pub async fn broken_money_invariants(
     pool: &PgPool,
     log: &dyn Log,
-) -> Result<Vec<&'static str>, AuditError> {
-    let findings = ledger_findings(pool, log, |invariant| invariant.money).await?;
-    for finding in findings.iter().filter(|finding| finding.broken()) {
-        tracing::error!(
-            invariant = finding.invariant.name,
-            figure = %finding.figure,
-            rows = ?finding.offending_rows,
-            "a money invariant is broken"
-        );
-    }
-    Ok(findings
-        .iter()
-        .filter(|finding| finding.broken())
-        .map(|finding| finding.invariant.name)
-        .collect())
+) -> Result<Vec<Finding>, AuditError> {
+    let mut findings = ledger_findings(pool, log, |invariant| invariant.money).await?;
+    findings.retain(Finding::broken);
+    Ok(findings)
 }
 
 /// What PostgreSQL and the log tell.

@@ -10,9 +10,8 @@ use serde::Serialize;
 use sqlx::PgPool;
 
 use super::analytics;
+use crate::commands::{TEXT_BYTES_MAX, checked};
 
-/// Longest author or reason, in bytes.
-const TEXT_BYTES_MAX: usize = 1_000;
 /// What the database's functions raise.
 const NO_DATA_FOUND: &str = "P0002";
 const OBJECT_IN_USE: &str = "55006";
@@ -74,8 +73,8 @@ pub async fn erase(
     clickhouse: Option<&Client>,
     order: &Order,
 ) -> Result<Erased, ErasureError> {
-    let author = checked("author", &order.author)?;
-    let reason = checked("reason", &order.reason)?;
+    let author = checked(&order.author).ok_or(ErasureError::Text("author"))?;
+    let reason = checked(&order.reason).ok_or(ErasureError::Text("reason"))?;
     let (users, messages) = contacts(pool, order, author, reason).await?;
     let clicks = addresses(pool, order.user_id, author).await?;
     if let Some(client) = clickhouse {
@@ -87,14 +86,6 @@ pub async fn erase(
         messages,
         clicks,
     })
-}
-
-fn checked<'a>(name: &'static str, text: &'a str) -> Result<&'a str, ErasureError> {
-    let text = text.trim();
-    if text.is_empty() || text.len() > TEXT_BYTES_MAX || text.contains('\0') {
-        return Err(ErasureError::Text(name));
-    }
-    Ok(text)
 }
 
 async fn contacts(

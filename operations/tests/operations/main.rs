@@ -15,6 +15,7 @@ mod ledger {
     pub mod world;
 }
 mod log_copy;
+mod payout_hold;
 mod payout_run;
 #[path = "../../../sinks/tests/support/postgres.rs"]
 mod postgres;

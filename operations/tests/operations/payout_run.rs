@@ -83,8 +83,8 @@ async fn a_broken_money_invariant_and_the_future_stop_payouts() {
         )
         .await;
     match runs.run(None, false).await {
-        Err(PayoutRunError::InvariantsBroken(names)) => {
-            assert_eq!(names, ["posted_equals_postings"]);
+        Err(PayoutRunError::Held(hold)) => {
+            assert_eq!(hold.invariant, "posted_equals_postings");
         }
         other => panic!("the books are wrong: {other:?}"),
     }

@@ -1,5 +1,7 @@
 use schemas::{Topic, codec::CodecError};
 
+use super::payout_hold::PayoutHold;
+
 /// What keeps the ledger from applying records.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -21,6 +23,9 @@ pub enum LedgerError {
     /// Payouts may have been made that the tables don't know of yet.
     #[error("the ledger is being rebuilt: nobody is paid until it has caught up")]
     Rebuilding,
+    /// A money invariant was broken, and no operator has let payouts go on.
+    #[error("{0}")]
+    PayoutsHeld(PayoutHold),
     /// A stored record can't be read back.
     #[error("a stored record can't be read: {0}")]
     Stored(#[from] CodecError),

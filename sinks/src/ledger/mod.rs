@@ -11,7 +11,7 @@
 //!
 //! * [`LedgerSink`] follows the log.
 //! * [`OutboxRelay`] publishes what the ledger has to say.
-//! * [`payout_run`] turns matured balances into payouts.
+//! * [`payout_run`] turns matured balances into payouts, unless a [`payout_hold`] is open.
 //! * [`rebuild`] folds the log anew, and keeps quiet meanwhile.
 //! * [`claim_rows`] shows the ledger's rows to whoever compares them.
 //! * [`mod@reference`] and [`clicks`] read what the other stages look up.

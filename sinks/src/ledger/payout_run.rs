@@ -13,7 +13,7 @@ use sqlx::{PgConnection, PgPool, Row};
 use stream::commit_points::{self, CommitPoint};
 use uuid::Uuid;
 
-use super::{LedgerError, locks, outbox, payouts, rebuild, rows};
+use super::{LedgerError, locks, outbox, payout_hold, payouts, rebuild, rows};
 use crate::payouts::{AgcodConfig, CHANNEL, creation_request_id, frozen_request};
 
 /// What a run came to.
@@ -86,6 +86,10 @@ async fn pay(
     // No claim is made final meanwhile.
     locks::names(&mut transaction, false).await?;
     locks::payees(&mut transaction, &[user_id].into()).await?;
+    // The audit goes on meanwhile, and may have found something.
+    if let Some(hold) = payout_hold::open(&mut transaction).await? {
+        return Err(LedgerError::PayoutsHeld(hold));
+    }
     let Some(policy) = policy(&mut transaction, tenant_id, currency, as_of).await? else {
         return Ok(());
     };

@@ -100,6 +100,7 @@ impl Store {
              FROM payouts p JOIN payout_dispatch d USING (payout_id)
              WHERE d.channel = $1 AND d.next_attempt_at <= $2 AND p.state = 'queued'
                AND NOT EXISTS (SELECT FROM payout_channels c WHERE c.channel = $1 AND c.paused)
+               AND NOT EXISTS (SELECT FROM payout_holds h WHERE h.lifted_at IS NULL)
                -- While the ledger is rebuilt, the log knows more about payouts than the tables.
                AND NOT EXISTS (SELECT FROM ledger_epoch e WHERE e.rebuilding)
                AND NOT EXISTS (SELECT FROM users u

@@ -17,7 +17,7 @@ pub(super) enum Rows {
 /// INSERT, UPDATE, DELETE (the owner may all, the API reads); whose rows the API sees.
 pub(super) type Table = (&'static str, &'static str, &'static str, &'static str, Rows);
 
-pub(super) const TABLES: [Table; 44] = [
+pub(super) const TABLES: [Table; 45] = [
     ("_sqlx_migrations", "", "", "", Rows::None),
     ("analytics_positions", "SIU", "S", "", Rows::None),
     ("audit_log", "SI", "SI", "", Rows::None),
@@ -47,6 +47,7 @@ pub(super) const TABLES: [Table; 44] = [
     ("payee_locks", "SIUD", "", "", Rows::None),
     ("payout_channels", "SIU", "S", "", Rows::None),
     ("payout_dispatch", "SIU", "S", "", Rows::None),
+    ("payout_holds", "SI", "SI", "", Rows::None),
     ("payout_items", "SIUD", "S", "S", Rows::Tenant),
     ("payout_steps", "SIUD", "S", "", Rows::None),
     ("payouts", "SIUD", "S", "S", Rows::TenantOrUser),
@@ -111,7 +112,7 @@ pub(super) const HIDDEN: [(&str, &str, &[&str]); 13] = [
 ];
 
 /// Functions, and the roles besides the owner that may call them.
-pub(super) const FUNCTIONS: [(&str, &[&str]); 13] = [
+pub(super) const FUNCTIONS: [(&str, &[&str]); 14] = [
     ("add_partition", &[]),
     ("current_app_user", &[API]),
     ("current_tenant", &[API]),
@@ -122,6 +123,7 @@ pub(super) const FUNCTIONS: [(&str, &[&str]); 13] = [
     ("erase_user", &[OPERATOR]),
     ("isolate", &[]),
     ("postings_sum_to_zero", &[]),
+    ("refuse_all_but_lifting", &[]),
     ("refuse_change", &[]),
     ("retire_reports_before", &[OPERATOR]),
     ("unsettled_claims_before", &[OPERATOR]),

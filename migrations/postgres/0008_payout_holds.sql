@@ -1,0 +1,41 @@
+-- A broken money invariant stops payouts until an operator lets them go on.
+
+CREATE TABLE payout_holds (
+    hold_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    raised_at      timestamptz NOT NULL DEFAULT now(),
+    invariant      text NOT NULL,
+    figure         bigint NOT NULL CHECK (figure > 0),
+    offending_rows jsonb NOT NULL,
+    lifted_at      timestamptz,
+    lifted_by      text,
+    reason         text,
+    accepted       jsonb,
+    CONSTRAINT lifted_whole CHECK (num_nulls(lifted_at, lifted_by, reason, accepted) IN (0, 4))
+);
+CREATE UNIQUE INDEX payout_holds_one_open ON payout_holds ((true)) WHERE lifted_at IS NULL;
+
+CREATE FUNCTION refuse_all_but_lifting() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.lifted_at IS NULL AND NEW.lifted_at IS NOT NULL
+       AND (NEW.hold_id, NEW.raised_at, NEW.invariant, NEW.figure, NEW.offending_rows)
+         = (OLD.hold_id, OLD.raised_at, OLD.invariant, OLD.figure, OLD.offending_rows) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'a hold is lifted once, and kept' USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER kept BEFORE UPDATE OR DELETE ON payout_holds
+    FOR EACH ROW EXECUTE FUNCTION refuse_all_but_lifting();
+
+GRANT SELECT, INSERT ON payout_holds TO hissaback_writer, hissaback_operator;
+GRANT UPDATE (lifted_at, lifted_by, reason, accepted) ON payout_holds TO hissaback_operator;
+
+COMMENT ON TABLE payout_holds IS 'Each time that a broken money invariant stopped payouts. At most one hold is open: while it is, nobody is paid and nothing goes to the gift-card service.';
+COMMENT ON COLUMN payout_holds.hold_id IS 'Number of the hold.';
+COMMENT ON COLUMN payout_holds.raised_at IS 'When it was noticed.';
+COMMENT ON COLUMN payout_holds.invariant IS 'Which one, as the audit calls it: the first, where several were broken.';
+COMMENT ON COLUMN payout_holds.figure IS 'How many rows offended against it then.';
+COMMENT ON COLUMN payout_holds.offending_rows IS 'The first of them, as they were.';
+COMMENT ON COLUMN payout_holds.lifted_at IS 'When an operator let payouts go on; null: they are held.';
+COMMENT ON COLUMN payout_holds.lifted_by IS 'Who.';
+COMMENT ON COLUMN payout_holds.reason IS 'Why, in their words.';
+COMMENT ON COLUMN payout_holds.accepted IS 'What was still broken then and payouts go on despite: figures by invariant. A higher figure raises another hold.';
