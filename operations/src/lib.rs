@@ -12,6 +12,7 @@
 //! | [`payout_hold`] | stops payouts while a money invariant is broken, until an operator lifts it |
 //! | [`payout_run`] | pays what has matured, once the two above say that it may |
 //! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
+//! | [`replay`] | the log folded again, in a clean room, and held against the ledger |
 //! | [`retention`] | what is past its period goes, and what a person asks to |
 //! | [`commands`] | operators' decisions, on their way into the log |
 //! | [`unmatched`], [`dead_letters`] | list and look |
@@ -33,5 +34,6 @@ mod originals;
 pub mod payout_hold;
 pub mod payout_run;
 pub mod reference;
+pub mod replay;
 pub mod retention;
 pub mod unmatched;

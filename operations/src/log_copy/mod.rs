@@ -21,7 +21,7 @@ mod failure;
 mod partition;
 mod plan;
 mod positions;
-mod reader;
+pub(crate) mod reader;
 
 use futures::{StreamExt, TryStreamExt, stream::iter};
 use serde::Serialize;

@@ -6,27 +6,27 @@ use schemas::Position;
 use stream::{Log, LogError, Partition, Record};
 
 /// Records asked for at a time; the log also bounds their bytes.
-pub(super) const BATCH_RECORDS: usize = 4_096;
+pub(crate) const BATCH_RECORDS: usize = 4_096;
 
 /// Why a span could not be read.
 #[derive(Debug)]
-pub(super) enum ReadFailure {
+pub(crate) enum ReadFailure {
     Log(LogError),
     /// There is no record at this position, though there are later ones.
     Missing(Position),
 }
 
 /// A reader of one partition.
-pub(super) struct Reader<'a> {
-    pub(super) log: &'a dyn Log,
-    pub(super) partition: Partition,
+pub(crate) struct Reader<'a> {
+    pub(crate) log: &'a dyn Log,
+    pub(crate) partition: Partition,
     /// What is still to be read.
-    pub(super) left: Range<i64>,
+    pub(crate) left: Range<i64>,
 }
 
 impl Reader<'_> {
     /// The next records, at least one; nothing at the end of the span.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Record>>, ReadFailure> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Record>>, ReadFailure> {
         if self.left.is_empty() {
             return Ok(None);
         }

@@ -4,7 +4,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use futures::{Stream, StreamExt};
 use processors::rules::{lifecycle::ClaimState, split::Parts};
-use schemas::{ClickId, Currency, EventId, TenantId, Timestamp};
+use schemas::{
+    ClickId, Currency, EventId, TenantId, Timestamp, events::LedgerChanged,
+};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, postgres::PgRow};
 
@@ -77,6 +79,26 @@ impl ClaimRow {
     /// What stands in the books, by the row.
     pub fn posted(&self) -> Parts {
         self.posted
+    }
+
+    /// The row's status.
+    pub fn status(&self) -> &str {
+        &self.row.status
+    }
+
+    /// Whether the ledger told the same of the claim: status, what is owed, booked and paid.
+    pub fn told(&self, changed: &LedgerChanged) -> bool {
+        let expected = Parts::from_split(&changed.expected, self.currency);
+        let sum = |minor| rows::decimal(minor, self.currency);
+        let row = &self.row;
+        !changed.retired
+            && changed.currency == self.currency
+            && changed.status.name() == row.status
+            && Parts::from_split(&changed.posted, self.currency) == self.posted
+            && sum(expected.commission) == row.expected_commission
+            && sum(expected.user) == row.user_amount
+            && sum(expected.creator) == row.creator_amount
+            && changed.paid_amount.to_decimal() == row.paid_amount
     }
 
     /// A number that rows which say the same share, and others hardly ever.

@@ -1,0 +1,334 @@
+//! Reads the log up to where the ledger had read it: reports beside their decisions, and what
+//! operators and payouts said. Without a group: nobody's positions move.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt, stream::iter};
+use processors::stage::Origin;
+use schemas::{
+    Position, Topic,
+    codec::{self, Event},
+    events::{ConversionReported, Decision},
+};
+use stream::{Log, Partition, Record};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    ReplayError,
+    judge::{Judge, Judged, usable_now},
+};
+use crate::log_copy::reader::{ReadFailure, Reader};
+
+/// Partitions read at the same time; decoding is what takes time.
+const PARTITIONS_AT_ONCE: usize = 4;
+/// Batches on their way to whoever collects them.
+const BATCHES_WAITING: usize = 4;
+
+/// Where the ledger stood: the next offset of each partition that it reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Watermark(pub BTreeMap<Partition, i64>);
+
+impl Watermark {
+    pub fn end(&self, partition: Partition) -> i64 {
+        self.0.get(&partition).copied().unwrap_or_default()
+    }
+}
+
+/// Records that one pass reads.
+pub(super) async fn records(log: &dyn Log, watermark: &Watermark) -> Result<u64, ReplayError> {
+    let mut records = 0;
+    for (topic, partition) in watermark.0.keys().copied() {
+        if topic != Topic::Clicks {
+            let low = log.watermarks(topic, partition).await?.low;
+            records += (watermark.end((topic, partition)) - low).max(0).unsigned_abs();
+        }
+    }
+    for partition in 0..Topic::Conversions.partitions() {
+        let held = log.watermarks(Topic::Conversions, partition).await?;
+        records += (held.high - held.low).unsigned_abs();
+    }
+    Ok(records)
+}
+
+/// How fast the log is read, and how far it has come.
+pub(super) struct Pace<'a> {
+    /// Records in a second at most.
+    pub records_per_second: Option<u32>,
+    started: Instant,
+    read: AtomicU64,
+    total: u64,
+    progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+/// How far the log was read. `total` counts each pass over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Records read.
+    pub records: u64,
+    /// Records to be read.
+    pub total: u64,
+}
+
+impl<'a> Pace<'a> {
+    pub fn new(
+        records_per_second: Option<u32>,
+        total: u64,
+        progress: &'a (dyn Fn(Progress) + Sync),
+    ) -> Self {
+        Self {
+            records_per_second,
+            started: Instant::now(),
+            read: AtomicU64::new(0),
+            total,
+            progress,
+        }
+    }
+
+    /// After so many records: tells, and waits if that was too fast.
+    async fn keep(&self, records: usize) {
+        let records = self.read.fetch_add(records as u64, Ordering::Relaxed) + records as u64;
+        (self.progress)(Progress {
+            records,
+            total: self.total,
+        });
+        if let Some(rate) = self.records_per_second.filter(|rate| *rate > 0) {
+            let due = Duration::from_micros(records.saturating_mul(1_000_000) / u64::from(rate));
+            tokio::time::sleep_until(self.started + due).await;
+        }
+    }
+}
+
+/// Reports with what was decided on them, and what couldn't be joined.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub judged: Vec<Judged>,
+    /// Records that were given up, and that today's code can use.
+    pub usable_now: Vec<Position>,
+}
+
+/// What has no counterpart yet. In a copied log the two may stand in different partitions.
+#[derive(Debug, Default)]
+struct Unjoined {
+    reports: HashMap<Position, Option<ConversionReported>>,
+    decisions: HashMap<Position, Decision>,
+}
+
+/// What all partitions together left.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Reports without a decision up to the watermark.
+    pub undecided: u64,
+}
+
+/// The log, up to the watermark.
+pub(super) struct Source<'a> {
+    pub log: &'a dyn Log,
+    pub watermark: &'a Watermark,
+    pub pace: &'a Pace<'a>,
+}
+
+impl Source<'_> {
+    /// Reads every report and its decision, and hands them to `collect` in batches. The first
+    /// decision for a position counts.
+    pub async fn reports(
+        &self,
+        judge: &Arc<Judge>,
+        mut collect: impl FnMut(Batch),
+    ) -> Result<Left, ReplayError> {
+        let (sender, mut receiver) = mpsc::channel(BATCHES_WAITING);
+        let partitions = 0..Topic::Decisions.partitions();
+        let read = async {
+            iter(partitions)
+                .map(|partition| self.partition(partition, judge, sender.clone()))
+                .buffer_unordered(PARTITIONS_AT_ONCE)
+                .try_collect::<Vec<Unjoined>>()
+                .await
+                .inspect(|_| drop(sender))
+        };
+        let collected = async {
+            while let Some(batch) = receiver.recv().await {
+                collect(batch);
+            }
+        };
+        let (unjoined, ()) = tokio::join!(read, collected);
+        let mut all = Unjoined::default();
+        for unjoined in unjoined? {
+            all.reports.extend(unjoined.reports);
+            all.decisions.extend(unjoined.decisions);
+        }
+        let mut batch = Batch::default();
+        for (position, decision) in all.decisions {
+            let report = all.reports.remove(&position).flatten();
+            batch.take(judge, decision, report.as_ref());
+        }
+        collect(batch);
+        Ok(Left {
+            undecided: all.reports.len() as u64,
+        })
+    }
+
+    /// The reports of one partition, beside the decisions of the same.
+    async fn partition(
+        &self,
+        partition: i32,
+        judge: &Arc<Judge>,
+        sender: mpsc::Sender<Batch>,
+    ) -> Result<Unjoined, ReplayError> {
+        let end = self.log.watermarks(Topic::Conversions, partition).await?.high;
+        let mut reports = self.reader((Topic::Conversions, partition), end).await?;
+        let decided = (Topic::Decisions, partition);
+        let mut decisions = self.reader(decided, self.watermark.end(decided)).await?;
+        let mut joining = Joining::default();
+        loop {
+            // Whichever lags; the other once that is at its end.
+            let unjoined = &joining.unjoined;
+            let lagging = unjoined.reports.len() <= unjoined.decisions.len();
+            let reading_reports = !reports.left.is_empty() && (lagging || decisions.left.is_empty());
+            let reader = if reading_reports { &mut reports } else { &mut decisions };
+            let Some(records) = next(reader).await? else {
+                return Ok(joining.unjoined);
+            };
+            let count = records.len();
+            let judge = Arc::clone(judge);
+            // Decoding and deciding is work for a thread of its own.
+            let joined = tokio::task::spawn_blocking(move || {
+                let batch = if reading_reports {
+                    joining.reports(&records, &judge)
+                } else {
+                    joining.decisions(&records, &judge)
+                };
+                (joining, batch)
+            });
+            let batch;
+            (joining, batch) = joined.await?;
+            if !batch.judged.is_empty() || !batch.usable_now.is_empty() {
+                // Only whoever gave up has closed the other end.
+                let _ = sender.send(batch).await;
+            }
+            self.pace.keep(count).await;
+        }
+    }
+
+    /// All events of a topic, up to the watermark, with their records.
+    pub async fn events<E: Event>(
+        &self,
+        mut take: impl FnMut(E, &Record),
+    ) -> Result<(), ReplayError> {
+        for partition in 0..E::TOPIC.partitions() {
+            let which = (E::TOPIC, partition);
+            let mut reader = self.reader(which, self.watermark.end(which)).await?;
+            while let Some(records) = next(&mut reader).await? {
+                for record in &records {
+                    // What can't be read is in `dead-letters`, and the ledger left it out too.
+                    if let Ok(event) = codec::decode(&record.value) {
+                        take(event, record);
+                    }
+                }
+                self.pace.keep(records.len()).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn reader(&self, partition: Partition, end: i64) -> Result<Reader<'_>, ReplayError> {
+        let low = self.log.watermarks(partition.0, partition.1).await?.low;
+        Ok(Reader {
+            log: self.log,
+            partition,
+            left: low..end.max(low),
+        })
+    }
+}
+
+pub(super) async fn next(reader: &mut Reader<'_>) -> Result<Option<Vec<Record>>, ReplayError> {
+    reader.next().await.map_err(|failure| match failure {
+        ReadFailure::Log(error) => error.into(),
+        ReadFailure::Missing(position) => ReplayError::Gap(position),
+    })
+}
+
+/// A partition on its way: what waits for its counterpart, and what was decided already.
+#[derive(Debug, Default)]
+struct Joining {
+    unjoined: Unjoined,
+    decided: Positions,
+}
+
+impl Joining {
+    fn reports(&mut self, records: &[Record], judge: &Judge) -> Batch {
+        let mut batch = Batch::default();
+        for record in records {
+            let origin = Origin::of(record).unwrap_or_else(|_| Origin::in_place(record));
+            let report: Option<ConversionReported> = codec::decode(&record.value).ok();
+            match self.unjoined.decisions.remove(&origin.position) {
+                Some(decision) => batch.take(judge, decision, report.as_ref()),
+                None if self.decided.holds(origin.position) => {}
+                None => {
+                    self.unjoined.reports.insert(origin.position, report);
+                }
+            }
+        }
+        batch
+    }
+
+    fn decisions(&mut self, records: &[Record], judge: &Judge) -> Batch {
+        let mut batch = Batch::default();
+        let decisions = records
+            .iter()
+            // What can't be read is in `dead-letters`, and the ledger left it out too.
+            .filter_map(|record| codec::decode::<Decision>(&record.value).ok());
+        for decision in decisions {
+            if !self.decided.insert(decision.source) {
+                continue;
+            }
+            match self.unjoined.reports.remove(&decision.source) {
+                Some(report) => batch.take(judge, decision, report.as_ref()),
+                None => {
+                    self.unjoined.decisions.insert(decision.source, decision);
+                }
+            }
+        }
+        batch
+    }
+}
+
+/// A set of positions of `conversions`, a bit each.
+#[derive(Debug, Default)]
+struct Positions(HashMap<(i32, i64), u64>);
+
+impl Positions {
+    fn place(position: Position) -> ((i32, i64), u64) {
+        let block = (position.partition, position.offset.div_euclid(64));
+        (block, 1 << position.offset.rem_euclid(64))
+    }
+
+    /// Whether it is new.
+    fn insert(&mut self, position: Position) -> bool {
+        let (block, bit) = Self::place(position);
+        let bits = self.0.entry(block).or_default();
+        let new = *bits & bit == 0;
+        *bits |= bit;
+        new
+    }
+
+    fn holds(&self, position: Position) -> bool {
+        let (block, bit) = Self::place(position);
+        self.0.get(&block).is_some_and(|bits| bits & bit != 0)
+    }
+}
+
+impl Batch {
+    fn take(&mut self, judge: &Judge, decision: Decision, report: Option<&ConversionReported>) {
+        if usable_now(&decision, report) {
+            self.usable_now.push(decision.source);
+        }
+        self.judged.push(judge.judge(decision, report));
+    }
+}
