@@ -8,10 +8,12 @@ use std::{
 use clap::{Parser, Subcommand};
 use hissaback::{
     commands::{
-        self, audit::AuditArguments, backfill::BackfillArguments, demo::DemoArguments,
-        erase::EraseArguments, explain::ExplainArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
-        migrate::MigrateArguments, payout::PayoutArguments, reference::ReferenceArguments, retention::RetentionArguments,
-        role::RoleCommand, secrets::SecretsArguments, up::UpArguments,
+        self, audit::AuditArguments, backfill::BackfillArguments,
+        dead_letters::DeadLettersArguments, demo::DemoArguments, erase::EraseArguments,
+        explain::ExplainArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
+        migrate::MigrateArguments, payout::PayoutArguments, reference::ReferenceArguments,
+        retention::RetentionArguments, role::RoleCommand, secrets::SecretsArguments,
+        unmatched::UnmatchedArguments, up::UpArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
 };
@@ -43,6 +45,10 @@ enum Command {
     Explain(ExplainArguments),
     /// Whether payouts are held, and letting them go on.
     Payout(PayoutArguments),
+    /// Records that a stage could not work with: look, try again, give up.
+    DeadLetters(DeadLettersArguments),
+    /// Reports without a claim: look, match to a click by hand, give up.
+    Unmatched(UnmatchedArguments),
     /// Check the invariants of ledger and analytics; exits with 1 if one is broken.
     Audit(AuditArguments),
     /// Bring the schemas of services up to date: PostgreSQL, ClickHouse, topics, the registry.
@@ -76,6 +82,10 @@ fn main() -> ExitCode {
         Command::Retention(arguments) => commands::block_on(commands::retention::run(arguments)),
         Command::Erase(arguments) => commands::block_on(commands::erase::run(arguments)),
         Command::Explain(arguments) => commands::block_on(commands::explain::run(arguments)),
+        Command::DeadLetters(arguments) => {
+            commands::block_on(commands::dead_letters::run(arguments))
+        }
+        Command::Unmatched(arguments) => commands::block_on(commands::unmatched::run(arguments)),
         Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
         Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
         Command::Log(arguments) => commands::block_on(commands::log_copy::run(arguments)),

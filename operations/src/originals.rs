@@ -24,23 +24,31 @@ pub enum OriginalMissing {
     },
 }
 
-/// The record at a position, if the log holds it there under that name.
-pub(crate) async fn record(log: &dyn Log, position: Position) -> Result<Option<Record>, LogError> {
+/// The record that stands at a position of this log.
+pub(crate) async fn at(log: &dyn Log, position: Position) -> Result<Option<Record>, LogError> {
     let Position {
         topic,
         partition,
         offset,
     } = position;
-    let found = match log.read(topic, partition, offset, 1).await {
-        Ok(records) => records.into_iter().next(),
+    match log.read(topic, partition, offset, 1).await {
+        Ok(records) => Ok(records
+            .into_iter()
+            .next()
+            .filter(|record| record.position == position)),
         Err(
             LogError::PositionBeyondEnd { .. }
             | LogError::PositionBeforeStart { .. }
             | LogError::NoSuchPartition { .. },
-        ) => None,
-        Err(error) => return Err(error),
-    };
+        ) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The record at a position, if the log holds it there under that name.
+pub(crate) async fn record(log: &dyn Log, position: Position) -> Result<Option<Record>, LogError> {
     // In a copy of the log another record may stand in this place.
+    let found = at(log, position).await?;
     Ok(found.filter(|record| Origin::of(record).is_ok_and(|origin| origin.position == position)))
 }
 

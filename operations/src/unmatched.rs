@@ -1,4 +1,8 @@
-//! Reports without a claim: list, and look at one.
+//! Reports without a claim: list, look at one, match to a click by hand, give up.
+//!
+//! A match is a command in the log, which healing carries out. Giving up changes nothing that is
+//! folded: the report stays parked, and is healed should its click turn up after all. It takes the
+//! report off the list, with who decided it and why in the audit log.
 
 use chrono::{DateTime, Utc};
 use schemas::{
@@ -21,6 +25,9 @@ pub enum UnmatchedError {
     /// The log can't be read.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// Given up without a reason or an author.
+    #[error("say why, and who decides it")]
+    Unexplained,
     /// The stored decision can't be read.
     #[error("a stored decision can't be read: {0}")]
     Stored(#[from] CodecError),
@@ -104,11 +111,19 @@ pub struct UnmatchedDetail {
     pub original: Option<ConversionReported>,
 }
 
-/// What a list holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a list holds; an absent condition holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
     /// Only in this state.
     pub state: Option<State>,
+    /// Only for this reason.
+    pub reason: Option<String>,
+    /// Only of this network instance.
+    pub network_id: Option<NetworkId>,
+    /// Only received at or after this,
+    pub from: Option<Timestamp>,
+    /// and before this.
+    pub to: Option<Timestamp>,
     /// Only after this one in the list's order: the last of the page before.
     pub after: Option<Position>,
     /// How many at most.
@@ -119,6 +134,10 @@ impl Default for Filter {
     fn default() -> Self {
         Self {
             state: Some(State::Parked),
+            reason: None,
+            network_id: None,
+            from: None,
+            to: None,
             after: None,
             limit: 100,
         }
@@ -131,15 +150,29 @@ impl Default for Filter {
 /// When the database can't be read.
 pub async fn list(pool: &PgPool, filter: Filter) -> Result<Vec<UnmatchedReport>, UnmatchedError> {
     let rows = sqlx::query(
-        "SELECT * FROM unmatched_conversions
-         WHERE ($1::text IS NULL OR state = $1)
+        "SELECT * FROM (
+             SELECT u.*, CASE WHEN u.state = 'parked' AND EXISTS (
+                 SELECT FROM audit_log a WHERE a.action = 'unmatched_discarded'
+                 AND a.subject = 'conversions/' || source_partition || '/' || source_offset)
+                 THEN 'discarded' ELSE u.state END AS shown_state
+             FROM unmatched_conversions u
+         ) u
+         WHERE ($1::text IS NULL OR shown_state = $1)
            AND ($2::int IS NULL OR (source_partition, source_offset) > ($2, $3))
+           AND ($5::text IS NULL OR reason = $5)
+           AND ($6::int IS NULL OR network_id = $6)
+           AND ($7::timestamptz IS NULL OR received_at >= $7)
+           AND ($8::timestamptz IS NULL OR received_at < $8)
          ORDER BY source_partition, source_offset LIMIT $4",
     )
     .bind(filter.state.map(State::name))
     .bind(filter.after.map(|after| after.partition))
     .bind(filter.after.map(|after| after.offset))
     .bind(filter.limit)
+    .bind(filter.reason)
+    .bind(filter.network_id.map(NetworkId::get))
+    .bind(filter.from.map(Timestamp::to_datetime))
+    .bind(filter.to.map(Timestamp::to_datetime))
     .fetch_all(pool)
     .await?;
     Ok(rows.iter().map(report).collect::<Result<_, _>>()?)
@@ -155,10 +188,15 @@ pub async fn show(
     position: Position,
 ) -> Result<Option<UnmatchedDetail>, UnmatchedError> {
     let row = sqlx::query(
-        "SELECT * FROM unmatched_conversions WHERE source_partition = $1 AND source_offset = $2",
+        "SELECT u.*, CASE WHEN u.state = 'parked' AND EXISTS (
+             SELECT FROM audit_log a
+             WHERE a.action = 'unmatched_discarded' AND a.subject = $3)
+             THEN 'discarded' ELSE u.state END AS shown_state
+         FROM unmatched_conversions u WHERE source_partition = $1 AND source_offset = $2",
     )
     .bind(position.partition)
     .bind(position.offset)
+    .bind(position.to_string())
     .fetch_optional(pool)
     .await?;
     let Some(row) = row else { return Ok(None) };
@@ -167,6 +205,39 @@ pub async fn show(
         decision: codec::decode(row.try_get::<&[u8], _>("decision")?)?,
         original: originals::report(log, position).await?.ok(),
     }))
+}
+
+/// Gives up a parked report; `false` where none is parked there, or it was given up before.
+///
+/// # Errors
+/// When the database can't be read or written, or nobody says why.
+pub async fn discard(
+    pool: &PgPool,
+    position: Position,
+    author: &str,
+    reason: &str,
+) -> Result<bool, UnmatchedError> {
+    let (author, reason) = (author.trim(), reason.trim());
+    if author.is_empty() || reason.is_empty() {
+        return Err(UnmatchedError::Unexplained);
+    }
+    let noted = sqlx::query(
+        "INSERT INTO audit_log (author, action, subject, detail)
+         SELECT $4, 'unmatched_discarded', $3,
+                jsonb_build_object('reason', $5::text, 'conv_id', conv_id::text, 'unmatched', reason)
+         FROM unmatched_conversions
+         WHERE source_partition = $1 AND source_offset = $2 AND state = 'parked'
+           AND NOT EXISTS (SELECT FROM audit_log
+                           WHERE action = 'unmatched_discarded' AND subject = $3)",
+    )
+    .bind(position.partition)
+    .bind(position.offset)
+    .bind(position.to_string())
+    .bind(author)
+    .bind(reason)
+    .execute(pool)
+    .await?;
+    Ok(noted.rows_affected() > 0)
 }
 
 fn report(row: &PgRow) -> sqlx::Result<UnmatchedReport> {
@@ -184,7 +255,7 @@ fn report(row: &PgRow) -> sqlx::Result<UnmatchedReport> {
         network_id: NetworkId::new(row.try_get("network_id")?),
         click_id: click_id.map(ClickId::new),
         reason: row.try_get("reason")?,
-        state: State::named(row.try_get("state")?)?,
+        state: State::named(row.try_get("shown_state")?)?,
         tries: row.try_get("tries")?,
         next_try_at: next_try_at.map(Timestamp::from),
     })

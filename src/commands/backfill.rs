@@ -12,7 +12,7 @@ use operations::{
 use schemas::{NetworkId, TenantId, Timestamp};
 use stream::SystemClock;
 
-use super::{InstallationArguments, serving};
+use super::{InstallationArguments, serving, timestamp};
 use crate::{
     platform::{LogPlace, Placement, Platform, Starting},
     roles::{Role, RoleOptions, Roles},
@@ -44,11 +44,6 @@ pub struct BackfillArguments {
     json: bool,
     #[command(flatten)]
     installation: InstallationArguments,
-}
-
-fn timestamp(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text)
-        .ok_or_else(|| format!("{text:?} is not a time such as 2026-11-20T00:00:00Z"))
 }
 
 /// Reads the file, waits until the ledger has it, and says what became of it.

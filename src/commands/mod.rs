@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod backfill;
+pub mod dead_letters;
 pub mod demo;
 pub mod erase;
 pub mod explain;
@@ -17,11 +18,13 @@ pub mod retention;
 pub mod role;
 pub mod secrets;
 pub mod serving;
+pub mod unmatched;
 pub mod up;
 
 use std::path::PathBuf;
 
 use clap::Args;
+use schemas::Timestamp;
 
 use crate::{
     configuration::{Configuration, ConfigurationError},
@@ -71,6 +74,12 @@ impl InstallationArguments {
     pub fn configuration(&self) -> Result<Configuration, ConfigurationError> {
         self.configuration.read()
     }
+}
+
+/// A time as people give it to a command.
+fn timestamp(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text)
+        .ok_or_else(|| format!("{text:?} is not a time such as 2026-11-20T00:00:00Z"))
 }
 
 /// Runs a command on a multi-threaded runtime of its own.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use operations::{
-    dead_letters,
+    dead_letters::{DeadLetters, Filter as LetterFilter},
     healing::HealSummary,
     unmatched::{self, Filter, State},
 };
@@ -206,18 +206,17 @@ async fn a_match_that_cannot_be_is_a_dead_letter_with_the_reason() {
     world.healer.heal_once(NOW).await.expect("a pass");
     match_by_hand(&world, position, 404).await;
     work_until_appended(&world, Topic::DeadLetters).await;
-    let letters = dead_letters::list(&*world.log, 10).await.expect("listed");
+    let dead_letters = DeadLetters {
+        pool: &world.operator,
+        log: &*world.log,
+    };
+    let letters = dead_letters.list(&LetterFilter::default(), 10).await;
+    let letters = letters.expect("listed");
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].error.as_deref(), Some("click 404 is not known"));
     assert_eq!(letters[0].stage.as_deref(), Some("healing"));
-    let Position {
-        partition, offset, ..
-    } = letters[0].position;
-    let shown = dead_letters::show(&*world.log, partition, offset)
-        .await
-        .expect("read");
+    let shown = dead_letters.show(letters[0].position).await.expect("read");
     assert_eq!(shown.expect("there").letter, letters[0]);
-    assert_eq!(dead_letters::count(&*world.log).await.expect("counted"), 1);
     world.settle().await;
     assert_eq!(world.fates().await.unmatched, 1);
 }

@@ -4,6 +4,7 @@
 mod audit;
 mod backfill;
 mod canonical_dump;
+mod dead_letters;
 mod explain;
 mod healing;
 /// Random histories, and what folds them: those of the ledger's own tests.

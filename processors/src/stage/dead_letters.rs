@@ -21,6 +21,10 @@ pub const CODE_VERSION: &str = "hissaback-code-version";
 /// than the log takes. The bytes are at the origin.
 pub const VALUE_OMITTED: &str = "hissaback-value-omitted";
 
+/// Header of a redriven record: how often it was, in decimal. It stays with the record when that
+/// becomes a dead letter again.
+pub const REDRIVES: &str = "hissaback-redrives";
+
 /// Why a record is a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
