@@ -21,5 +21,6 @@ mod payout_run;
 #[path = "../../../sinks/tests/support/postgres.rs"]
 mod postgres;
 mod reference;
+mod replay;
 mod retention;
 mod world;

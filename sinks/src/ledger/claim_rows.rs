@@ -45,7 +45,7 @@ impl ClaimRow {
             creator: part("posted_creator")?,
         };
         Ok(Self {
-            row: LedgerRow::from_row(row)?,
+            row: LedgerRow::from_row(row)?.normalized(),
             posted,
             currency,
         })

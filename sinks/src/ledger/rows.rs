@@ -358,6 +358,30 @@ impl LedgerRow {
     }
 }
 
+impl LedgerRow {
+    /// With its numbers as a fold writes them, without zeros at the end.
+    pub fn normalized(mut self) -> Self {
+        for number in [
+            &mut self.user_pct,
+            &mut self.expected_commission,
+            &mut self.expected_subsidy,
+            &mut self.expected_fee,
+            &mut self.user_amount,
+            &mut self.creator_amount,
+            &mut self.posted_commission,
+            &mut self.posted_subsidy,
+            &mut self.posted_fee,
+            &mut self.posted_user,
+            &mut self.posted_creator,
+            &mut self.paid_amount,
+        ] {
+            *number = number.normalize();
+        }
+        self.order_value = self.order_value.map(|number| number.normalize());
+        self
+    }
+}
+
 /// What each reason rests on, where there is more to say than the reason.
 fn evidence(findings: &[Finding]) -> BTreeMap<String, String> {
     findings
