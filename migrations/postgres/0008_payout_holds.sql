@@ -29,6 +29,9 @@ CREATE TRIGGER kept BEFORE UPDATE OR DELETE ON payout_holds
 GRANT SELECT, INSERT ON payout_holds TO hissaback_writer, hissaback_operator;
 GRANT UPDATE (lifted_at, lifted_by, reason, accepted) ON payout_holds TO hissaback_operator;
 
+-- A click is known by its id alone, whatever month it is in.
+COMMENT ON COLUMN conflicts.kind IS 'decision: another outcome for a report. click: other facts under a click''s id, its time included. command: another body under a command''s id.';
+
 COMMENT ON TABLE payout_holds IS 'Each time that a broken money invariant stopped payouts. At most one hold is open: while it is, nobody is paid and nothing goes to the gift-card service.';
 COMMENT ON COLUMN payout_holds.hold_id IS 'Number of the hold.';
 COMMENT ON COLUMN payout_holds.raised_at IS 'When it was noticed.';

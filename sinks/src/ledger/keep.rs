@@ -1,5 +1,7 @@
 //! What is kept as it comes, before anything is folded: clicks, commands, reports without a claim.
 
+use std::collections::BTreeSet;
+
 use processors::rules::history::Report;
 use schemas::{
     EventId, Position,
@@ -24,15 +26,17 @@ pub(super) async fn clicks(
     if batch.clicks.is_empty() {
         return Ok(());
     }
-    let inserted = rows::insert(connection, rows::INSERT_CLICKS, &batch.clicks).await?;
+    let mut ids = BTreeSet::new();
+    let first: Vec<_> = batch
+        .clicks
+        .iter()
+        .filter(|click| ids.insert(click.click_id.get()))
+        .collect();
+    let inserted = rows::insert(connection, rows::INSERT_CLICKS, &first).await?;
     if inserted < batch.clicks.len() as u64 {
         conflicts::of_clicks(connection, &batch.clicks, &mut applied.conflicts).await?;
     }
-    let ids: Vec<i64> = batch
-        .clicks
-        .iter()
-        .map(|click| click.click_id.get())
-        .collect();
+    let ids: Vec<i64> = ids.into_iter().collect();
     sqlx::query(
         "UPDATE unmatched_conversions SET next_try_at = received_at
          WHERE state = 'parked' AND click_id = ANY($1)",

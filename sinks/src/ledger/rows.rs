@@ -87,7 +87,8 @@ pub(super) fn clicks(rows: &[PgRow]) -> Result<Clicks, LedgerError> {
 }
 
 /// A row of `clicks`. Its columns are the event's fields, name for name.
-/// Addresses of people who were erased aren't kept, though the log may still hold them.
+/// Addresses of people who were erased aren't kept, though the log may still hold them. A click
+/// whose id is known under another time, and so perhaps in another month, isn't taken.
 pub(super) const INSERT_CLICKS: &str = "INSERT INTO clicks
     SELECT n.click_id, n.clicked_at, n.received_at, n.tenant_id, n.campaign_id, n.link_id,
            n.offer_id, n.user_id, n.country, n.device, n.signals,
@@ -95,6 +96,7 @@ pub(super) const INSERT_CLICKS: &str = "INSERT INTO clicks
            CASE WHEN e.user_id IS NULL THEN n.address_prefix END, n.referrer, n.origin
     FROM json_populate_recordset(NULL::clicks, $1::json) AS n
     LEFT JOIN users e ON e.user_id = n.user_id AND e.erased_at IS NOT NULL
+    WHERE NOT EXISTS (SELECT FROM clicks c WHERE c.click_id = n.click_id)
     ON CONFLICT DO NOTHING";
 
 pub(super) const INSERT_CONVERSIONS: &str = "INSERT INTO conversions
