@@ -9,10 +9,12 @@
 //! | [`backfill`] | a network's CSV export, through the same pipeline as postbacks |
 //! | [`log_copy`] | a whole log into an empty one, offset by offset |
 //! | [`caught_up`] | whether the ledger has folded what the log held |
+//! | [`contacts`] | people's contacts, sealed with a new key |
 //! | [`payout_hold`] | stops payouts while a money invariant is broken, until an operator lifts it |
 //! | [`payout_run`] | pays what has matured, once the two above say that it may |
 //! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
 //! | [`replay`] | the log folded again, in a clean room, and held against the ledger |
+//! | [`verification`] | the log folded anew into an empty ledger, and both compared |
 //! | [`retention`] | what is past its period goes, and what a person asks to |
 //! | [`commands`] | operators' decisions, on their way into the log |
 //! | [`unmatched`], [`dead_letters`] | list and look |
@@ -24,9 +26,11 @@ pub mod backfill;
 pub mod canonical_dump;
 pub mod caught_up;
 pub mod commands;
+pub mod contacts;
 pub mod dead_letters;
 pub mod event_ids;
 pub mod explain;
+mod export;
 pub mod fates;
 pub mod healing;
 pub mod log_copy;
@@ -37,3 +41,4 @@ pub mod reference;
 pub mod replay;
 pub mod retention;
 pub mod unmatched;
+pub mod verification;

@@ -34,6 +34,7 @@ use sinks::ledger::claim_rows::ClaimRow;
 use sqlx::PgPool;
 use stream::Log;
 
+pub(crate) use self::ledger::Moment;
 pub use self::{
     difference::{Amounts, Cause, Column, Difference, Kind, Misbooked, ReplayReport, Totals},
     failure::ReplayError,
@@ -44,7 +45,7 @@ use self::{
     folding::{by_name, claims, each},
     history::{Beside, Grouped, Scope},
     judge::{Decisions, Judge},
-    ledger::{Found, Moment, Rows},
+    ledger::{Found, Rows},
     neighbours::Neighbourhoods,
     published::Published,
     reading::{Pace, Source},

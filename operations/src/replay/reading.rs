@@ -33,7 +33,7 @@ const BATCHES_WAITING: usize = 4;
 
 /// Where the ledger stood: the next offset of each partition that it reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Watermark(pub BTreeMap<Partition, i64>);
+pub(crate) struct Watermark(pub BTreeMap<Partition, i64>);
 
 impl Watermark {
     pub fn end(&self, partition: Partition) -> i64 {

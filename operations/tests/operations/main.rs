@@ -4,6 +4,7 @@
 mod audit;
 mod backfill;
 mod canonical_dump;
+mod contacts;
 mod dead_letters;
 mod explain;
 mod healing;
@@ -23,4 +24,5 @@ mod postgres;
 mod reference;
 mod replay;
 mod retention;
+mod verification;
 mod world;
