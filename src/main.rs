@@ -8,7 +8,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use hissaback::{
     commands::{
-        self, audit::AuditArguments, backfill::BackfillArguments,
+        self, audit::AuditArguments, backfill::BackfillArguments, contacts::ContactsArguments,
         dead_letters::DeadLettersArguments, demo::DemoArguments, erase::EraseArguments,
         explain::ExplainArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
         migrate::MigrateArguments, payout::PayoutArguments, reference::ReferenceArguments,
@@ -43,6 +43,8 @@ enum Command {
     Erase(EraseArguments),
     /// Show what a sum rests on, down to the raw reports, or prove it to a network.
     Explain(ExplainArguments),
+    /// Seal people's contacts with a new key.
+    Contacts(ContactsArguments),
     /// Whether payouts are held, and letting them go on.
     Payout(PayoutArguments),
     /// Records that a stage could not work with: look, try again, give up.
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         Command::Healthcheck(arguments) => {
             commands::block_on(commands::healthcheck::run(arguments))
         }
+        Command::Contacts(arguments) => commands::block_on(commands::contacts::run(arguments)),
         Command::Payout(arguments) => commands::block_on(commands::payout::run(arguments)),
         Command::Role(command) => commands::block_on(commands::role::run(command)),
         Command::ClickhouseEngine(arguments) => run_engine(&arguments).map_err(Into::into),

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Between two retention runs, the first at start. A run that finds nothing costs next to nothing.
 const RETENTION_INTERVAL: Duration = Duration::from_hours(24);
+/// After one that failed: a table in use, a service away.
+const RETENTION_RETRY_INTERVAL: Duration = Duration::from_hours(1);
 const AUDIT_INTERVAL: Duration = Duration::from_mins(1);
 /// How often it is asked whether the daily payout run is due.
 const DUE_CHECK_INTERVAL: Duration = Duration::from_mins(10);
@@ -94,6 +96,8 @@ pub struct Retention {
     pub log: Arc<dyn Log>,
     /// The time port.
     pub clock: Arc<dyn Clock>,
+    /// How long things are kept.
+    pub periods: Periods,
 }
 
 impl Retention {
@@ -105,17 +109,24 @@ impl Retention {
                 clickhouse: self.clickhouse.as_ref(),
                 log: &*self.log,
             };
-            let run = retention::run(&stores, Periods::default(), self.clock.now(), false);
-            match shutdown.run_until_cancelled(run).await {
+            let run = retention::run(&stores, self.periods, self.clock.now(), false);
+            let interval = match shutdown.run_until_cancelled(run).await {
                 None => return,
-                Some(Ok(_)) => {}
+                Some(Ok(_)) => RETENTION_INTERVAL,
                 Some(Err(RetentionError::Running)) => {
                     tracing::info!("another instance sees to retention");
+                    RETENTION_INTERVAL
                 }
-                Some(Err(error)) => tracing::error!(%error, "retention"),
-            }
-            let pause = shutdown.run_until_cancelled(sleep(RETENTION_INTERVAL));
-            if pause.await.is_none() {
+                Some(Err(error)) => {
+                    tracing::error!(%error, "retention");
+                    RETENTION_RETRY_INTERVAL
+                }
+            };
+            if shutdown
+                .run_until_cancelled(sleep(interval))
+                .await
+                .is_none()
+            {
                 return;
             }
         }

@@ -49,6 +49,7 @@ fn help_teaches_every_command() {
         "erase",
         "audit",
         "payout",
+        "contacts",
         "migrate",
         "secrets",
         "healthcheck",

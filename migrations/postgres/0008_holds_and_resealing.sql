@@ -1,4 +1,5 @@
--- A broken money invariant stops payouts until an operator lets them go on.
+-- A broken money invariant stops payouts until an operator lets them go on; contacts are sealed
+-- with a new key.
 
 CREATE TABLE payout_holds (
     hold_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -42,3 +43,35 @@ COMMENT ON COLUMN payout_holds.lifted_at IS 'When an operator let payouts go on;
 COMMENT ON COLUMN payout_holds.lifted_by IS 'Who.';
 COMMENT ON COLUMN payout_holds.reason IS 'Why, in their words.';
 COMMENT ON COLUMN payout_holds.accepted IS 'What was still broken then and payouts go on despite: figures by invariant. A higher figure raises another hold.';
+
+-- People with a contact under another key than this, after this person, in the order of their ids.
+-- Sealed texts say nothing without the keys, which the database never has.
+CREATE FUNCTION contacts_to_reseal(current_key int, after_user uuid, count_max bigint)
+RETURNS TABLE (user_id uuid, phone_sealed bytea, email_sealed bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    SELECT u.user_id, u.phone_sealed, u.email_sealed FROM users u
+    WHERE u.user_id > after_user
+      AND (substring(u.phone_sealed FROM 1 FOR 4) <> int4send(current_key)
+           OR substring(u.email_sealed FROM 1 FOR 4) <> int4send(current_key))
+    ORDER BY u.user_id LIMIT count_max
+$$;
+
+-- Replaces sealed contacts where they are still what was read, and gives the people changed.
+CREATE FUNCTION reseal_contacts(
+    user_ids uuid[], old_phones bytea[], old_emails bytea[], new_phones bytea[], new_emails bytea[]
+) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    WITH resealed AS (
+        UPDATE users u SET phone_sealed = n.new_phone, email_sealed = n.new_email
+        FROM unnest(user_ids, old_phones, old_emails, new_phones, new_emails)
+             AS n (user_id, old_phone, old_email, new_phone, new_email)
+        WHERE u.user_id = n.user_id AND u.erased_at IS NULL
+          AND u.phone_sealed IS NOT DISTINCT FROM n.old_phone
+          AND u.email_sealed IS NOT DISTINCT FROM n.old_email
+        RETURNING u.user_id)
+    SELECT count(*) FROM resealed
+$$;
+GRANT EXECUTE ON FUNCTION
+    contacts_to_reseal(int, uuid, bigint),
+    reseal_contacts(uuid[], bytea[], bytea[], bytea[], bytea[])
+    TO hissaback_operator;

@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use operations::{
     backfill::{Backfill, BackfillSettings, BackfillSummary},
     caught_up, fates,
+    retention::Periods,
 };
 use schemas::{NetworkId, TenantId, Timestamp};
 use stream::SystemClock;
@@ -68,6 +69,7 @@ pub async fn run(arguments: BackfillArguments) -> anyhow::Result<()> {
         ingest: ingest::Settings::default(),
         payouts: None,
         messages: None,
+        retention: Periods::default(),
         committed: None,
     };
     let roles = Roles::start(&platform, options).await?;

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod backfill;
 pub mod dead_letters;
+pub mod contacts;
 pub mod demo;
 pub mod erase;
 pub mod explain;

@@ -141,6 +141,7 @@ fn options(
         ingest: configuration.http.ingest_settings()?,
         payouts,
         messages,
+        retention: configuration.retention.periods()?,
         committed: None,
     })
 }

@@ -5,6 +5,7 @@
 mod agcod;
 mod environment;
 mod kafka;
+mod retention;
 mod services;
 
 use std::{
@@ -21,6 +22,7 @@ use toml::Table;
 pub use agcod::Agcod;
 pub use environment::{Environment, OVERRIDES, Override, VARIABLES, knows_variable};
 pub use kafka::{Kafka, SecurityProtocol};
+pub use retention::Retention;
 pub use services::{ClickHouse, Postgres, SchemaRegistry, SecretsSource};
 
 /// Everything that can be configured.
@@ -39,6 +41,8 @@ pub struct Configuration {
     pub clickhouse: ClickHouse,
     /// Keys and tokens that several processes have in common.
     pub secrets: SecretsSource,
+    /// How long things are kept.
+    pub retention: Retention,
     /// Gift cards; without it, payouts are requested and stay queued.
     pub agcod: Option<Agcod>,
 }

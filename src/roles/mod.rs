@@ -15,7 +15,9 @@ use std::{
 use anyhow::Context;
 use api::{ComponentHealth, ComponentState, HealthSource};
 use arc_swap::ArcSwap;
-use operations::{audit::Auditor, event_ids::EventIdSource, payout_run::PayoutRuns};
+use operations::{
+    audit::Auditor, event_ids::EventIdSource, payout_run::PayoutRuns, retention::Periods,
+};
 use prometheus::Registry;
 use schemas::{event_id::EventIds, reference::ReferenceData};
 use sinks::{
@@ -43,6 +45,8 @@ pub struct RoleOptions {
     pub payouts: Option<PayoutsConfig>,
     /// How gift cards' codes are sent; without it, no role here makes any.
     pub messages: Option<Arc<dyn SmsGateway>>,
+    /// How long things are kept.
+    pub retention: Periods,
     /// Told of each report that the ledger committed.
     pub committed: Option<CommitObserver>,
 }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use operations::{
     healing::{Healer, HealingMetrics, HealingSettings},
     payout_run::PayoutRuns,
+    retention::Periods,
 };
 use processors::stage::{Stage, StageMetrics, StageSettings};
 use sinks::{
@@ -31,6 +32,7 @@ impl Roles {
             ingest,
             payouts,
             messages,
+            retention,
             committed,
         } = options;
         let payout_runs = shared.payout_runs(payouts.as_ref());
@@ -49,7 +51,7 @@ impl Roles {
                         self.start_dispatcher(shared, config, messages)?;
                     }
                 }
-                Role::Schedule => self.start_schedules(shared, payout_runs.clone())?,
+                Role::Schedule => self.start_schedules(shared, payout_runs.clone(), retention)?,
             }
         }
         let router = super::http::router(shared, &roles, ingest, payout_runs)?;
@@ -179,6 +181,7 @@ impl Roles {
         &mut self,
         shared: &Shared<'_>,
         payout_runs: Option<PayoutRuns>,
+        periods: Periods,
     ) -> anyhow::Result<()> {
         let Platform { clock, writer, .. } = shared.platform;
         self.start_healing(shared)?;
@@ -193,6 +196,7 @@ impl Roles {
             clickhouse: shared.platform.clickhouse.client(),
             log: Arc::clone(&shared.platform.log),
             clock: Arc::clone(clock),
+            periods,
         };
         let shutdown = shared.shutdown.clone();
         self.spawn("retention", async move {

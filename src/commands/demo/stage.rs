@@ -18,7 +18,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use operations::{audit, caught_up, fates, reference};
+use operations::{audit, caught_up, fates, reference, retention::Periods};
 use rand::distr::{Alphanumeric, SampleString};
 use schemas::{ClickId, Currency, Timestamp, Topic, token::TokenKeys};
 use secrecy::SecretString;
@@ -120,6 +120,7 @@ impl DemoStage {
             ingest: ingest::Settings::default(),
             payouts: Some(payouts),
             messages: Some(sms),
+            retention: Periods::default(),
             committed: Some(Arc::new(move |event_id, _latency| {
                 locked(&noted)
                     .entry(event_id)

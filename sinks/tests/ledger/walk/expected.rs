@@ -112,8 +112,9 @@ pub(super) const HIDDEN: [(&str, &str, &[&str]); 13] = [
 ];
 
 /// Functions, and the roles besides the owner that may call them.
-pub(super) const FUNCTIONS: [(&str, &[&str]); 14] = [
+pub(super) const FUNCTIONS: [(&str, &[&str]); 16] = [
     ("add_partition", &[]),
+    ("contacts_to_reseal", &[OPERATOR]),
     ("current_app_user", &[API]),
     ("current_tenant", &[API]),
     ("detach_month", &[OPERATOR]),
@@ -125,6 +126,7 @@ pub(super) const FUNCTIONS: [(&str, &[&str]); 14] = [
     ("postings_sum_to_zero", &[]),
     ("refuse_all_but_lifting", &[]),
     ("refuse_change", &[]),
+    ("reseal_contacts", &[OPERATOR]),
     ("retire_reports_before", &[OPERATOR]),
     ("unsettled_claims_before", &[OPERATOR]),
 ];
