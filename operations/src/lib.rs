@@ -15,6 +15,7 @@
 //! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
 //! | [`replay`] | the log folded again, in a clean room, and held against the ledger |
 //! | [`verification`] | the log folded anew into an empty ledger, and both compared |
+//! | [`corrections`] | what a replay would have booked otherwise, brought into the books |
 //! | [`retention`] | what is past its period goes, and what a person asks to |
 //! | [`commands`] | operators' decisions, on their way into the log |
 //! | [`unmatched`], [`dead_letters`] | list and look |
@@ -26,6 +27,7 @@ pub mod backfill;
 pub mod canonical_dump;
 pub mod caught_up;
 pub mod commands;
+pub mod corrections;
 pub mod contacts;
 pub mod dead_letters;
 pub mod event_ids;
@@ -37,6 +39,7 @@ pub mod log_copy;
 mod originals;
 pub mod payout_hold;
 pub mod payout_run;
+pub mod reconcile;
 pub mod reference;
 pub mod replay;
 pub mod retention;

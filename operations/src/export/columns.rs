@@ -16,8 +16,8 @@ pub enum HeaderError {
     /// The file holds nothing.
     #[error("the file is empty")]
     Empty,
-    /// UTF-16, or something else altogether.
-    #[error("the header is not UTF-8: save the file as UTF-8")]
+    /// Not a text file.
+    #[error("the header is no text: save the file as UTF-8")]
     NotUtf8,
     /// Columns are missing.
     #[error("the export lacks the columns {}", .0.join(", "))]
@@ -48,7 +48,7 @@ impl Columns {
         if names.iter().all(String::is_empty) {
             return Err(HeaderError::Empty);
         }
-        // A NUL in a header is what UTF-16 looks like.
+        // A NUL in a header is no text.
         if names.iter().any(|name| name.contains('\0')) {
             return Err(HeaderError::NotUtf8);
         }

@@ -7,6 +7,7 @@ mod canonical_dump;
 mod contacts;
 mod dead_letters;
 mod explain;
+mod corrections;
 mod healing;
 /// Random histories, and what folds them: those of the ledger's own tests.
 #[expect(dead_code, reason = "the ledger's own tests use the rest")]
@@ -21,8 +22,10 @@ mod payout_hold;
 mod payout_run;
 #[path = "../../../sinks/tests/support/postgres.rs"]
 mod postgres;
+mod reconcile;
 mod reference;
 mod replay;
 mod retention;
 mod verification;
+mod what_if;
 mod world;
