@@ -10,6 +10,7 @@ mod editions;
 pub mod file;
 mod known;
 mod problem;
+mod supposed;
 pub mod validation;
 mod versions;
 
@@ -26,6 +27,7 @@ use sqlx::{PgConnection, PgPool, Postgres};
 pub use file::ReferenceFile;
 pub use known::{Known, KnownOffer};
 pub use problem::{Problem, Problems};
+pub use supposed::suppose;
 
 use file::{Campaign, Link, Member, Network, Offer, Tenant, User};
 use validation::Notice;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use processors::rules::split::Parts;
 use rust_decimal::Decimal;
 use schemas::{ClickId, Currency, EventId, Minor, Position, TenantId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Span;
@@ -41,7 +41,7 @@ pub struct ReplayReport {
 }
 
 /// Why a claim's row isn't what the replay has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Today's code decides one of its reports, or a neighbour's, otherwise than it was decided.

@@ -22,6 +22,7 @@ mod published;
 mod reading;
 mod span;
 mod store;
+mod what_if;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,6 +41,7 @@ pub use self::{
     failure::ReplayError,
     reading::Progress,
     span::{Bound, Span},
+    what_if::{Group, WhatIfReport},
 };
 use self::{
     folding::{by_name, claims, each},

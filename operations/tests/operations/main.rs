@@ -23,6 +23,7 @@ mod payout_run;
 #[path = "../../../sinks/tests/support/postgres.rs"]
 mod postgres;
 mod reconcile;
+mod reconcile_properties;
 mod reference;
 mod replay;
 mod retention;

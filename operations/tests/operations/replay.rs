@@ -106,8 +106,12 @@ fn a_replay_of_any_history_is_empty_whatever_the_span_and_the_memory() {
 async fn a_week_of_sales(world: &World) {
     for number in 1..=12 {
         world.click(number).await;
-        world.report(sale(&token(number), &format!("ORD-{}", number % 7))).await;
-        world.report(sale(&number.to_string(), &format!("ORD-{}", number % 7))).await;
+        world
+            .report(sale(&token(number), &format!("ORD-{}", number % 7)))
+            .await;
+        world
+            .report(sale(&number.to_string(), &format!("ORD-{}", number % 7)))
+            .await;
     }
     world.settle().await;
     let mut amended = sale(&token(3), "ORD-3");
@@ -141,14 +145,24 @@ async fn a_row_that_was_changed_behind_the_logs_back_is_shown_with_its_cause() {
                    WHERE click_id = 5";
     // Even the database's own check is gone round.
     world
-        .tamper(&format!("ALTER TABLE ledger DROP CONSTRAINT posted_adds_up; {changed}"))
+        .tamper(&format!(
+            "ALTER TABLE ledger DROP CONSTRAINT posted_adds_up; {changed}"
+        ))
         .await;
     world.tamper("DELETE FROM ledger WHERE click_id = 6").await;
     let report = replayed(&world, &ReplaySettings::default()).await;
     assert_eq!((report.equal, report.different), (false, 2), "{report}");
-    assert!(report.differences.iter().all(|one| one.cause == Cause::Altered));
+    assert!(
+        report
+            .differences
+            .iter()
+            .all(|one| one.cause == Cause::Altered)
+    );
     let of_click = |number: i64| {
-        let found = report.differences.iter().find(|one| one.click_id.get() == number);
+        let found = report
+            .differences
+            .iter()
+            .find(|one| one.click_id.get() == number);
         found.unwrap_or_else(|| panic!("click {number}: {report}"))
     };
     let columns: Vec<_> = of_click(5)
@@ -164,8 +178,14 @@ async fn a_row_that_was_changed_behind_the_logs_back_is_shown_with_its_cause() {
         ]
     );
     assert_eq!(of_click(6).kind, Kind::Missing);
-    let lost = report.corrections.iter().find(|one| one.booked == Parts::default());
-    assert_eq!(lost.expect("the row that is gone").target.user, Minor::new(9_595));
+    let lost = report
+        .corrections
+        .iter()
+        .find(|one| one.booked == Parts::default());
+    assert_eq!(
+        lost.expect("the row that is gone").target.user,
+        Minor::new(9_595)
+    );
 
     // Only what the span touches is compared.
     let later = Span {
@@ -209,7 +229,9 @@ async fn decisions_by_terms_that_were_others_are_told_from_altered_rows() {
     world
         .tamper("UPDATE offer_versions SET base_commission_pct = 10")
         .await;
-    let data = sinks::ledger::reference::load(&world.writer).await.expect("loaded");
+    let data = sinks::ledger::reference::load(&world.writer)
+        .await
+        .expect("loaded");
     world.reference.store(Arc::new(data));
     let report = replayed(&world, &ReplaySettings::default()).await;
     assert_eq!(report.different, 12, "{report}");
