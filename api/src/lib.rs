@@ -5,6 +5,7 @@
 //! | `GET /health` | anyone | state of the components: 200, or 503 where one fails |
 //! | `GET /metrics` | anyone | Prometheus text |
 //! | `POST /v1/rewards/payout/run` | cron token | pays what has matured |
+//! | `POST /v1/messages/delivery` | the SMS gateway's secret | notes what became of a message |
 //! | `POST /v1/commands/review` | operator token | approves or rejects a claim |
 //! | `GET /v1/fates` | operator token | what became of the accepted reports |
 //! | `GET /v1/audit` | operator token | the invariants |
@@ -12,6 +13,7 @@
 //! Errors are problem details (RFC 9457) with a stable `code`: see [`Problem`].
 
 mod authorisation;
+mod delivery_reports;
 mod health;
 mod operators;
 mod payout_run;
@@ -26,7 +28,9 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderValue, header};
-use operations::{audit::Auditor, commands::Commands, payout_run::PayoutRuns};
+use operations::{
+    audit::Auditor, commands::Commands, delivery_reports::DeliveryReports, payout_run::PayoutRuns,
+};
 use prometheus::{Registry, TextEncoder};
 use sqlx::PgPool;
 
@@ -45,6 +49,8 @@ pub struct Api {
     pub commands: Commands,
     /// Makes payout runs; absent where no rail is configured.
     pub payout_runs: Option<PayoutRuns>,
+    /// Takes delivery reports; absent where the gateway posts none.
+    pub delivery_reports: Option<DeliveryReports>,
     /// Checks the invariants.
     pub auditor: Auditor,
     /// Tells the state of the components.
@@ -89,6 +95,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/health", get(health::show))
         .route("/metrics", get(metrics))
         .route("/v1/rewards/payout/run", post(payout_run::run))
+        .route("/v1/messages/delivery", post(delivery_reports::take))
         .route("/v1/commands/review", post(operators::review))
         .route("/v1/fates", get(operators::fates))
         .route("/v1/audit", get(operators::audit))

@@ -9,6 +9,7 @@
 //! | [`log_copy`] | a whole log into an empty one, offset by offset |
 //! | [`caught_up`] | whether the ledger has folded what the log held |
 //! | [`payout_run`] | pays what has matured, once the two above say that it may |
+//! | [`delivery_reports`] | the SMS gateway's word on messages |
 //! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
 //! | [`retention`] | what is past its period goes, and what a person asks to |
 //! | [`commands`] | operators' decisions, on their way into the log |
@@ -20,6 +21,7 @@ pub mod backfill;
 pub mod caught_up;
 pub mod commands;
 pub mod dead_letters;
+pub mod delivery_reports;
 pub mod event_ids;
 pub mod fates;
 pub mod healing;

@@ -73,6 +73,7 @@ pub async fn run(arguments: BackfillArguments) -> anyhow::Result<()> {
         ingest: ingest::Settings::default(),
         payouts: None,
         messages: None,
+        delivery_reports: None,
         committed: None,
     };
     let roles = Roles::start(&platform, options).await?;

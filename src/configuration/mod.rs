@@ -5,6 +5,7 @@
 mod agcod;
 mod environment;
 mod kafka;
+mod messages;
 mod services;
 
 use std::{
@@ -21,6 +22,7 @@ use toml::Table;
 pub use agcod::Agcod;
 pub use environment::{Environment, OVERRIDES, Override, VARIABLES, knows_variable};
 pub use kafka::{Kafka, SecurityProtocol};
+pub use messages::Messages;
 pub use services::{ClickHouse, Postgres, SchemaRegistry, SecretsSource};
 
 /// Everything that can be configured.
@@ -41,6 +43,8 @@ pub struct Configuration {
     pub secrets: SecretsSource,
     /// Gift cards; without it, payouts are requested and stay queued.
     pub agcod: Option<Agcod>,
+    /// How shoppers are told.
+    pub messages: Messages,
 }
 
 /// How HTTP is served.

@@ -18,9 +18,13 @@ use arc_swap::ArcSwap;
 use operations::{audit::Auditor, event_ids::EventIdSource, payout_run::PayoutRuns};
 use prometheus::Registry;
 use schemas::{event_id::EventIds, reference::ReferenceData};
+use secrecy::SecretString;
 use sinks::{
     ledger::{CommitObserver, LedgerMetrics, instances::InstanceLease, reference},
-    payouts::{PayoutsConfig, sms::SmsGateway},
+    payouts::{
+        PayoutsConfig,
+        sms::{ReportFields, SmsGateway},
+    },
 };
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +47,8 @@ pub struct RoleOptions {
     pub payouts: Option<PayoutsConfig>,
     /// How gift cards' codes are sent; without it, no role here makes any.
     pub messages: Option<Arc<dyn SmsGateway>>,
+    /// How the gateway writes delivery reports, and what it proves itself by.
+    pub delivery_reports: Option<(ReportFields, SecretString)>,
     /// Told of each report that the ledger committed.
     pub committed: Option<CommitObserver>,
 }

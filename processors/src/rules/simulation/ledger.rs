@@ -451,7 +451,8 @@ fn subject(command: &Command) -> Option<EventId> {
         CommandBody::MatchByHand(_)
         | CommandBody::ReleasePayout(_)
         | CommandBody::CancelPayout(_)
-        | CommandBody::ChannelSwitch(_) => None,
+        | CommandBody::ChannelSwitch(_)
+        | CommandBody::ResendMessage(_) => None,
     }
 }
 
