@@ -175,3 +175,51 @@ GRANT INSERT ON user_payout_methods TO hissaback_operator;
 GRANT SELECT (user_id, effective_at, method, saved_at) ON user_payout_methods
     TO hissaback_operator;
 
+-- The rail's limits, shared by every dispatcher -------------------------------------------------
+
+-- Not a tenant's data, so no row-level security.
+CREATE TABLE payout_rates (
+    channel   text        NOT NULL,
+    operation text        NOT NULL,
+    next_at   timestamptz NOT NULL,
+    PRIMARY KEY (channel, operation)
+);
+GRANT SELECT, INSERT, UPDATE ON payout_rates TO hissaback_writer;
+GRANT SELECT ON payout_rates TO hissaback_operator;
+COMMENT ON TABLE payout_rates IS
+    'When the next call to a rail may be made, over all instances: each takes its slots here before it calls.';
+COMMENT ON COLUMN payout_rates.channel IS 'The rail, such as agcod.';
+COMMENT ON COLUMN payout_rates.operation IS 'call: any call counts. funds: asking for the funds, which is limited by itself too.';
+COMMENT ON COLUMN payout_rates.next_at IS 'The first slot that nobody has taken: the database''s clock.';
+
+ALTER TABLE payout_channels
+    ADD COLUMN held_until timestamptz,
+    ADD COLUMN funds numeric,
+    ADD COLUMN funds_currency char(3),
+    ADD COLUMN funds_at timestamptz,
+    ADD CONSTRAINT funds_whole CHECK (num_nulls(funds, funds_currency, funds_at) IN (0, 3));
+COMMENT ON COLUMN payout_channels.held_until IS 'After throttling, until when no dispatcher calls; by the product''s clock.';
+COMMENT ON COLUMN payout_channels.funds IS 'What the rail last said is left to be paid out, in units.';
+COMMENT ON COLUMN payout_channels.funds_currency IS 'Of funds.';
+COMMENT ON COLUMN payout_channels.funds_at IS 'When the rail said so.';
+
+-- Due payouts are handed out in this order, without sorting what is due at the same moment.
+DROP INDEX payout_dispatch_due;
+CREATE INDEX payout_dispatch_due ON payout_dispatch (channel, next_attempt_at, payout_id)
+    WHERE next_attempt_at IS NOT NULL;
+
+-- Cards that an operator calls back --------------------------------------------------------------
+
+ALTER TABLE payout_dispatch
+    ADD COLUMN recall_issued_at timestamptz,
+    ADD COLUMN recall_command_id bigint,
+    ADD COLUMN recall_next_attempt_at timestamptz,
+    ADD COLUMN recall_error text;
+CREATE INDEX payout_dispatch_recalls ON payout_dispatch (channel, recall_next_attempt_at)
+    WHERE recall_next_attempt_at IS NOT NULL;
+GRANT SELECT (recall_issued_at, recall_command_id, recall_next_attempt_at, recall_error)
+    ON payout_dispatch TO hissaback_operator;
+COMMENT ON COLUMN payout_dispatch.recall_issued_at IS 'With recall_command_id: the operator''s command to give the payout up after it was sent.';
+COMMENT ON COLUMN payout_dispatch.recall_command_id IS 'See recall_issued_at.';
+COMMENT ON COLUMN payout_dispatch.recall_next_attempt_at IS 'When the rail is asked next to cancel the card; null: nothing left to ask.';
+COMMENT ON COLUMN payout_dispatch.recall_error IS 'Why the card could not be cancelled, for the operator.';

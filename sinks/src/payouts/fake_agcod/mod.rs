@@ -153,6 +153,11 @@ impl FakeAgcod {
         self.books().cards.clone()
     }
 
+    /// How many cards were issued.
+    pub fn cards_count(&self) -> usize {
+        self.books().cards.len()
+    }
+
     /// How many spendable cards there are, and their sum.
     pub fn funded(&self) -> (usize, Amount) {
         let books = self.books();
