@@ -10,8 +10,9 @@ use hissaback::{
     commands::{
         self, audit::AuditArguments, backfill::BackfillArguments, demo::DemoArguments,
         erase::EraseArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
-        migrate::MigrateArguments, reference::ReferenceArguments, retention::RetentionArguments,
-        role::RoleCommand, secrets::SecretsArguments, up::UpArguments,
+        migrate::MigrateArguments, payout::PayoutArguments, reference::ReferenceArguments,
+        retention::RetentionArguments, role::RoleCommand, secrets::SecretsArguments,
+        up::UpArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
 };
@@ -39,6 +40,8 @@ enum Command {
     Retention(RetentionArguments),
     /// Remove what is known of a person.
     Erase(EraseArguments),
+    /// Payouts: send a message again, rotate the keys of claim codes.
+    Payout(PayoutArguments),
     /// Check the invariants of ledger and analytics; exits with 1 if one is broken.
     Audit(AuditArguments),
     /// Bring the schemas of services up to date: PostgreSQL, ClickHouse, topics, the registry.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Reference(arguments) => commands::block_on(commands::reference::run(arguments)),
         Command::Retention(arguments) => commands::block_on(commands::retention::run(arguments)),
         Command::Erase(arguments) => commands::block_on(commands::erase::run(arguments)),
+        Command::Payout(arguments) => commands::block_on(commands::payout::run(arguments)),
         Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
         Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
         Command::Log(arguments) => commands::block_on(commands::log_copy::run(arguments)),

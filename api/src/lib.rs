@@ -7,6 +7,7 @@
 //! | `POST /v1/rewards/payout/run` | cron token | pays what has matured |
 //! | `POST /v1/messages/delivery` | the SMS gateway's secret | notes what became of a message |
 //! | `POST /v1/commands/review` | operator token | approves or rejects a claim |
+//! | `POST /v1/commands/resend` | operator token | sends a payout's message once more |
 //! | `GET /v1/fates` | operator token | what became of the accepted reports |
 //! | `GET /v1/audit` | operator token | the invariants |
 //!
@@ -97,6 +98,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/rewards/payout/run", post(payout_run::run))
         .route("/v1/messages/delivery", post(delivery_reports::take))
         .route("/v1/commands/review", post(operators::review))
+        .route("/v1/commands/resend", post(operators::resend))
         .route("/v1/fates", get(operators::fates))
         .route("/v1/audit", get(operators::audit))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

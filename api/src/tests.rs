@@ -9,9 +9,9 @@ use operations::{
 };
 use prometheus::IntCounter;
 use schemas::{
-    Timestamp, Topic, codec,
+    PayoutId, Timestamp, Topic, codec,
     event_id::EventIds,
-    events::{Command, CommandBody, Verdict},
+    events::{Command, CommandBody, ResendMessage, Verdict},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use stream::{InMemoryLog, Limits, Log, ManualClock};
@@ -322,4 +322,29 @@ async fn delivery_reports_need_the_gateways_secret() {
         let (status, _) = world.ask(Method::POST, path, token, body).await;
         assert_eq!(status, wanted, "{path} {token:?} {body}");
     }
+}
+
+#[tokio::test]
+async fn a_repetition_is_a_command_in_the_log() {
+    let world = world(ComponentState::Ready);
+    let payout_id: PayoutId = "00000000-0000-0000-0000-000000000009"
+        .parse()
+        .expect("an id");
+    let body = format!(r#"{{"payout_id":"{payout_id}","reason":"asked for it"}}"#);
+    let path = "/v1/commands/resend";
+    for (token, body, wanted) in [
+        (Some("tick"), body.as_str(), StatusCode::FORBIDDEN),
+        (Some("open sesame"), "{}", StatusCode::BAD_REQUEST),
+        (Some("open sesame"), body.as_str(), StatusCode::OK),
+    ] {
+        let (status, _) = world.ask(Method::POST, path, token, body.to_owned()).await;
+        assert_eq!(status, wanted);
+    }
+    let commands = world.commands().await;
+    assert_eq!(commands.len(), 1);
+    assert_eq!(
+        commands[0].body,
+        CommandBody::ResendMessage(ResendMessage { payout_id })
+    );
+    assert_eq!(commands[0].reason, "asked for it");
 }

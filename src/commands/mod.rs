@@ -8,6 +8,7 @@ pub mod erase;
 pub mod healthcheck;
 pub mod log_copy;
 pub mod migrate;
+pub mod payout;
 pub mod reference;
 pub mod retention;
 pub mod role;

@@ -8,7 +8,7 @@ use super::{
     agcod::{Endpoint, PartnerId, signature::KeyPair},
     claim_codes::ClaimCodeStorage,
     lifecycle::RetryPolicy,
-    sms::MessageText,
+    messages::MessagesConfig,
 };
 use crate::sealing::KeyRing;
 
@@ -82,8 +82,8 @@ pub struct PayoutsConfig {
     pub contacts: KeyRing,
     /// Whether and how claim codes are kept until the message is out.
     pub claim_codes: ClaimCodeStorage,
-    /// What the shopper reads.
-    pub message: MessageText,
+    /// What shoppers are told, and how often.
+    pub messages: MessagesConfig,
 }
 
 #[cfg(test)]

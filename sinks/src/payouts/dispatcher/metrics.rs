@@ -65,6 +65,9 @@ impl Metrics {
         for outcome in OutcomeKind::ALL {
             metrics.attempts.with_label_values(&[outcome.name()]);
         }
+        for result in MessageResult::NAMES {
+            metrics.messages.with_label_values(&[result]);
+        }
         Ok(metrics)
     }
 
@@ -76,7 +79,7 @@ impl Metrics {
         self.attempt_seconds.observe(seconds);
     }
 
-    pub(super) fn messaged(&self, result: MessageResult) {
+    pub(super) fn messaged(&self, result: &MessageResult) {
         self.messages.with_label_values(&[result.name()]).inc();
     }
 

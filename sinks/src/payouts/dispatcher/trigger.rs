@@ -170,6 +170,11 @@ async fn obey(worker: &Worker, command: &Command) -> Result<(), StoreError> {
                 .await?;
             tracing::warn!(channel, paused, switched, "channel switch commanded");
         }
+        CommandBody::ResendMessage(resend) => {
+            let payout_id = resend.payout_id;
+            let resent = worker.store.resend_message(payout_id, order, now).await?;
+            tracing::info!(%payout_id, resent, "a message's repetition commanded");
+        }
         // Whether a payout may still be cancelled is decided under the payee's lock.
         CommandBody::CancelPayout(_)
         | CommandBody::ReviewClaim(_)
