@@ -208,17 +208,22 @@ DROP INDEX payout_dispatch_due;
 CREATE INDEX payout_dispatch_due ON payout_dispatch (channel, next_attempt_at, payout_id)
     WHERE next_attempt_at IS NOT NULL;
 
+-- What isn't paid yet, the oldest first.
+CREATE INDEX payouts_unpaid ON payouts (as_of) WHERE state NOT IN ('funded', 'cancelled');
+
 -- Cards that an operator calls back --------------------------------------------------------------
 
 ALTER TABLE payout_dispatch
     ADD COLUMN recall_issued_at timestamptz,
     ADD COLUMN recall_command_id bigint,
     ADD COLUMN recall_next_attempt_at timestamptz,
-    ADD COLUMN recall_error text;
+    ADD COLUMN recall_error text,
+    ADD COLUMN recalled_at timestamptz;
 CREATE INDEX payout_dispatch_recalls ON payout_dispatch (channel, recall_next_attempt_at)
     WHERE recall_next_attempt_at IS NOT NULL;
-GRANT SELECT (recall_issued_at, recall_command_id, recall_next_attempt_at, recall_error)
+GRANT SELECT (recall_issued_at, recall_command_id, recall_next_attempt_at, recall_error, recalled_at)
     ON payout_dispatch TO hissaback_operator;
+COMMENT ON COLUMN payout_dispatch.recalled_at IS 'When it was found that no card can be spent, so that the money returns: nothing is sent any more.';
 COMMENT ON COLUMN payout_dispatch.recall_issued_at IS 'With recall_command_id: the operator''s command to give the payout up after it was sent.';
 COMMENT ON COLUMN payout_dispatch.recall_command_id IS 'See recall_issued_at.';
 COMMENT ON COLUMN payout_dispatch.recall_next_attempt_at IS 'When the rail is asked next to cancel the card; null: nothing left to ask.';

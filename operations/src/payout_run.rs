@@ -9,7 +9,7 @@ use sinks::{
         LedgerError,
         payout_run::{self, PayoutRunSummary},
     },
-    payouts::AgcodConfig,
+    payouts::{AgcodConfig, Rail},
 };
 use sqlx::PgPool;
 use stream::{Clock, Log};
@@ -104,7 +104,8 @@ impl PayoutRuns {
         if !broken.is_empty() {
             return Err(PayoutRunError::InvariantsBroken(broken));
         }
-        let summary = payout_run::run(&self.pool, &self.account, as_of, dry_run).await?;
+        let rails = [Rail::Agcod(self.account.clone())];
+        let summary = payout_run::run(&self.pool, &rails, as_of, dry_run).await?;
         tracing::info!(
             %as_of,
             dry_run,

@@ -28,6 +28,7 @@ mod keep;
 mod locks;
 mod metrics;
 pub mod outbox;
+mod payout_methods;
 pub mod payout_run;
 mod payouts;
 mod positions;

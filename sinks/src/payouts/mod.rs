@@ -14,7 +14,8 @@
 //! | module | what |
 //! |---|---|
 //! | [`lifecycle`] | the state machine of one payout, pure |
-//! | [`agcod`] | the rail: request, signature, client, and what an answer means |
+//! | [`rail`] | what the payout run has to know of a rail |
+//! | [`agcod`] | the one that is built: request, signature, client, and what an answer means |
 //! | [`store`] | the tables, and the rule that no byte goes out before its step is durable |
 //! | [`dispatcher`] | the loop that ties them together |
 //! | [`messages`], [`sms`], [`claim_codes`] | how the code gets to the shopper, and how it is kept until then |
@@ -30,6 +31,7 @@ mod https;
 pub mod lifecycle;
 pub mod messages;
 pub mod notices;
+pub mod rail;
 pub mod sms;
 pub mod store;
 
@@ -39,4 +41,5 @@ pub use dispatcher::{Dispatcher, DispatcherError};
 pub use https::HttpsError;
 pub use messages::{MessagesConfig, NoticeLimits};
 pub use notices::Notices;
+pub use rail::Rail;
 pub use store::{Store, StoreError};

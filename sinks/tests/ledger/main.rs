@@ -11,6 +11,7 @@ mod histories;
 mod instances;
 mod isolation;
 mod partitions;
+mod payout_methods;
 mod payouts;
 mod races;
 mod rebuilding;
