@@ -81,6 +81,7 @@ fn config(address: &str) -> PayoutsConfig {
             poll_interval_ms: 5,
             sweep_interval_ms: 500,
             lease_margin_ms: 500,
+            funds_interval_ms: 1_000,
             retry: RetryPolicy {
                 first_delay_ms: 100,
                 second_delay_ms: 200,

@@ -4,8 +4,10 @@
 //! second dispatcher and a lost trigger are all the same thing: rows that are due.
 
 mod attempt;
+mod funds;
 mod messenger;
 mod metrics;
+mod recall;
 mod record;
 mod trigger;
 
@@ -35,6 +37,8 @@ use super::{
 
 /// How often the gauges are refreshed, on the real clock.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+/// As METRICS_INTERVAL, of what takes a look at every payout that isn't paid yet.
+const STANDING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Why a dispatcher can't be made, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +130,7 @@ impl Worker {
         let mut tasks = JoinSet::new();
         let mut sweep_at = Instant::now();
         let mut show_at = Instant::now();
+        let mut stand_at = Instant::now();
         while !stop.is_cancelled() {
             if Instant::now() >= sweep_at {
                 log_failure("sweep", self.sweep().await);
@@ -136,6 +141,14 @@ impl Worker {
                 let backlog = self.store.backlog(self.clock.now()).await;
                 log_failure("metrics", backlog.map(|backlog| self.metrics.show(backlog)));
                 show_at = Instant::now() + METRICS_INTERVAL;
+            }
+            if Instant::now() >= stand_at {
+                let standing = self.store.standing(self.clock.now()).await;
+                let shown = standing.map(|standing| self.metrics.stand(&standing));
+                log_failure("metrics", shown);
+                tasks.spawn(Arc::clone(self).look_at_funds());
+                let interval = Duration::from_millis(self.config.limits.funds_interval_ms);
+                stand_at = Instant::now() + STANDING_INTERVAL.min(interval);
             }
             let moved = log_failure("dispatch", self.dispatch(&mut tasks, &ended).await);
             reap(&mut tasks);
@@ -196,6 +209,10 @@ impl Worker {
             for attempt in attempts {
                 tasks.spawn(Arc::clone(self).attempt(attempt, ended.clone()));
             }
+        }
+        for recall in self.store.begin_recalls(now).await? {
+            moved += 1;
+            tasks.spawn(Arc::clone(self).recall(recall));
         }
         if room(tasks) > 0 {
             let messages = self

@@ -175,9 +175,13 @@ async fn obey(worker: &Worker, command: &Command) -> Result<(), StoreError> {
             let resent = worker.store.resend_message(payout_id, order, now).await?;
             tracing::info!(%payout_id, resent, "a message's repetition commanded");
         }
-        // Whether a payout may still be cancelled is decided under the payee's lock.
-        CommandBody::CancelPayout(_)
-        | CommandBody::ReviewClaim(_)
+        // What was never sent the ledger cancels, under the payee's lock.
+        CommandBody::CancelPayout(cancel) => {
+            let payout_id = cancel.payout_id;
+            let asked = worker.store.ask_recall(payout_id, order, now).await?;
+            tracing::warn!(%payout_id, asked, "giving a payout up commanded");
+        }
+        CommandBody::ReviewClaim(_)
         | CommandBody::MatchByHand(_)
         | CommandBody::Correct(_) => {}
     }

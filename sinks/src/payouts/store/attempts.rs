@@ -155,6 +155,7 @@ impl Store {
             changes.note(payout_id, &settled, &one.outcome, now);
             if let Outcome::Funded(card) = &one.outcome
                 && before.state != PayoutState::Funded
+                && settled.dispatch.state == PayoutState::Funded
             {
                 changes.cards.push((payout_id, card, one.sealed.as_ref()));
             }

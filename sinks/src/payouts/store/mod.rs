@@ -13,8 +13,10 @@ mod cards;
 mod channels;
 mod claim_codes;
 pub mod delivery_reports;
+pub mod funds;
 mod messages;
 pub mod rates;
+pub mod recalls;
 mod results;
 mod rows;
 
@@ -42,6 +44,9 @@ pub enum StoreError {
     /// A step can't be put into the outbox.
     #[error("a payout step can't be reported")]
     Outbox(#[from] LedgerError),
+    /// A payout is in a state that no version of ours writes.
+    #[error("no payout can be in state {0:?}")]
+    UnknownState(String),
     /// A column holds a value that no version of ours writes.
     #[error("payout {payout_id}: column {column} is unreadable")]
     Unreadable {
@@ -105,6 +110,7 @@ impl Store {
             "SELECT p.payout_id, p.state, d.*
              FROM payouts p JOIN payout_dispatch d USING (payout_id)
              WHERE d.channel = $1 AND d.next_attempt_at <= $2 AND p.state = 'queued'
+               AND d.recall_next_attempt_at IS NULL
                AND NOT EXISTS (SELECT FROM payout_channels c WHERE c.channel = $1 AND c.paused)
                -- While the ledger is rebuilt, the log knows more about payouts than the tables.
                AND NOT EXISTS (SELECT FROM ledger_epoch e WHERE e.rebuilding)

@@ -152,6 +152,21 @@ impl Store {
     }
 }
 
+/// How often Amazon lets the funds be asked for.
+const FUNDS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1).expect("one is not zero");
+
+impl Store {
+    /// Waits until the funds may be asked for: a call like any other, and one in a second.
+    ///
+    /// # Errors
+    /// As [`Store::wait_for_slot`].
+    pub async fn wait_to_ask_for_funds(&self, rate: CallRate) -> Result<(), StoreError> {
+        let rarely = CallRate::per_second(FUNDS_PER_SECOND);
+        self.wait_for_slot(Operation::Funds, rarely).await?;
+        self.wait_for_slot(Operation::Call, rate).await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -174,14 +189,14 @@ mod tests {
         assert_eq!(taken.next_at, at(1_100_000));
         assert_eq!(rate(10).ahead(), 11);
         // Now nobody gets any before a slot comes within the horizon.
-        assert_eq!(rate(10).take(taken.next_at, at(50_000), 1).slots, []);
+        assert!(rate(10).take(taken.next_at, at(50_000), 1).slots.is_empty());
         assert_eq!(rate(10).take(taken.next_at, at(100_000), 5).slots.len(), 1);
     }
 
     #[test]
     fn a_clock_that_was_set_back_stops_calls_for_no_longer_than_a_horizon() {
         let taken = rate(10).take(at(3_600_000_000), at(0), 1);
-        assert_eq!(taken.slots, []);
+        assert!(taken.slots.is_empty());
         let later = rate(10).take(taken.next_at, at(100_000), 1);
         assert_eq!(later.slots.len(), 1);
     }

@@ -20,12 +20,8 @@ pub(super) fn dispatch(row: &PgRow, payout_id: PayoutId) -> Result<Dispatch, Sto
         u32::try_from(row.try_get::<i32, _>(column)?)
             .map_err(|_| StoreError::Unreadable { payout_id, column })
     };
-    let state: String = row.try_get("state")?;
     Ok(Dispatch {
-        state: parse_state(&state).ok_or(StoreError::Unreadable {
-            payout_id,
-            column: "state",
-        })?,
+        state: state(row)?,
         attempts: count("attempts")?,
         first_attempt_at: instant(row, "first_attempt_at")?,
         round_attempts: count("round_attempts")?,
@@ -33,6 +29,7 @@ pub(super) fn dispatch(row: &PgRow, payout_id: PayoutId) -> Result<Dispatch, Sto
         next_attempt_at: instant(row, "next_attempt_at")?,
         ambiguous: row.try_get("ambiguous")?,
         in_flight: instant(row, "leased_until")?.is_some(),
+        recalled: instant(row, "recalled_at")?.is_some(),
     })
 }
 
@@ -59,10 +56,13 @@ pub(super) fn instant(row: &PgRow, column: &'static str) -> Result<Option<Timest
     Ok(instant.map(Timestamp::from))
 }
 
-fn parse_state(text: &str) -> Option<PayoutState> {
-    PayoutState::ALL
+/// From `payouts.state`.
+pub(super) fn state(row: &PgRow) -> Result<PayoutState, StoreError> {
+    let name: String = row.try_get("state")?;
+    let known = PayoutState::ALL
         .into_iter()
-        .find(|state| state.name() == text)
+        .find(|state| state.name() == name);
+    known.ok_or(StoreError::UnknownState(name))
 }
 
 /// Writes the states of payouts whose rows are locked.
