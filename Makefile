@@ -2,10 +2,11 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo kafka test chaos check clean-data
+.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts check clean-data
 
 CARGO_TARGET_DIR ?= target
 KILLS ?= 216
+PAYOUTS ?= 100000
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
 
@@ -43,6 +44,13 @@ chaos: setup ## Kill the product at every commit point: make chaos KILLS=216 SEE
 	cargo test --locked --features commit-points --test kill -- --ignored --nocapture kills_at
 	cargo test --locked --features commit-points,positions-first --test kill -- --ignored \
 		--nocapture a_position
+
+payouts: export HISSABACK_PAYOUTS = $(PAYOUTS)
+payouts: export HISSABACK_SEED = $(SEED)
+payouts: export HISSABACK_PAYOUTS_REPORT = $(abspath $(CARGO_TARGET_DIR))/payouts.json
+payouts: export HISSABACK_PAYOUTS_DOCUMENT = $(abspath docs/reliability.md)
+payouts: setup ## Make many payouts while things go wrong: make payouts PAYOUTS=100000 SEED=1
+	cargo test --locked --package sinks --test payouts_proof -- --ignored --nocapture as_many
 
 check: setup-build ## Check format, lints and documentation
 	cargo fmt --all --check

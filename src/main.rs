@@ -45,7 +45,7 @@ enum Command {
     Explain(ExplainArguments),
     /// Seal people's contacts with a new key.
     Contacts(ContactsArguments),
-    /// Whether payouts are held, and letting them go on.
+    /// Payouts: runs, messages, keys, holds.
     Payout(PayoutArguments),
     /// Records that a stage could not work with: look, try again, give up.
     DeadLetters(DeadLettersArguments),
@@ -88,6 +88,7 @@ fn main() -> ExitCode {
             commands::block_on(commands::dead_letters::run(arguments))
         }
         Command::Unmatched(arguments) => commands::block_on(commands::unmatched::run(arguments)),
+        Command::Payout(arguments) => commands::block_on(commands::payout::run(arguments)),
         Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
         Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
         Command::Log(arguments) => commands::block_on(commands::log_copy::run(arguments)),
@@ -96,7 +97,6 @@ fn main() -> ExitCode {
             commands::block_on(commands::healthcheck::run(arguments))
         }
         Command::Contacts(arguments) => commands::block_on(commands::contacts::run(arguments)),
-        Command::Payout(arguments) => commands::block_on(commands::payout::run(arguments)),
         Command::Role(command) => commands::block_on(commands::role::run(command)),
         Command::ClickhouseEngine(arguments) => run_engine(&arguments).map_err(Into::into),
     };

@@ -27,6 +27,8 @@ impl BearerToken {
 pub struct Tokens {
     /// The scheduler's: payout runs.
     pub cron: Option<BearerToken>,
+    /// The SMS gateway's: delivery reports.
+    pub delivery_reports: Option<BearerToken>,
     /// Operators': commands, fates, audit.
     pub operator: Option<BearerToken>,
 }
@@ -44,6 +46,14 @@ pub(crate) fn check(headers: &HeaderMap, expected: Option<&BearerToken>) -> Resu
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .ok_or(Problem::Unauthorised)?;
+    compare(given, expected)
+}
+
+/// Fails unless this is the token.
+///
+/// # Errors
+/// [`Problem::Forbidden`] where it is another one, or none is configured.
+pub(crate) fn compare(given: &str, expected: Option<&BearerToken>) -> Result<(), Problem> {
     match expected {
         Some(expected) if expected.matches(given) => Ok(()),
         Some(_) | None => Err(Problem::Forbidden),

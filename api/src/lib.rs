@@ -5,13 +5,16 @@
 //! | `GET /health` | anyone | state of the components: 200, or 503 where one fails |
 //! | `GET /metrics` | anyone | Prometheus text |
 //! | `POST /v1/rewards/payout/run` | cron token | pays what has matured |
+//! | `POST /v1/messages/delivery` | the SMS gateway's secret | notes what became of a message |
 //! | `POST /v1/commands/review` | operator token | approves or rejects a claim |
+//! | `POST /v1/commands/resend` | operator token | sends a payout's message once more |
 //! | `GET /v1/fates` | operator token | what became of the accepted reports |
 //! | `GET /v1/audit` | operator token | the invariants |
 //!
 //! Errors are problem details (RFC 9457) with a stable `code`: see [`Problem`].
 
 mod authorisation;
+mod delivery_reports;
 mod health;
 mod operators;
 mod payout_run;
@@ -26,7 +29,9 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderValue, header};
-use operations::{audit::Auditor, commands::Commands, payout_run::PayoutRuns};
+use operations::{
+    audit::Auditor, commands::Commands, delivery_reports::DeliveryReports, payout_run::PayoutRuns,
+};
 use prometheus::{Registry, TextEncoder};
 use sqlx::PgPool;
 
@@ -45,6 +50,8 @@ pub struct Api {
     pub commands: Commands,
     /// Makes payout runs; absent where no rail is configured.
     pub payout_runs: Option<PayoutRuns>,
+    /// Takes delivery reports; absent where the gateway posts none.
+    pub delivery_reports: Option<DeliveryReports>,
     /// Checks the invariants.
     pub auditor: Auditor,
     /// Tells the state of the components.
@@ -89,7 +96,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/health", get(health::show))
         .route("/metrics", get(metrics))
         .route("/v1/rewards/payout/run", post(payout_run::run))
+        .route("/v1/messages/delivery", post(delivery_reports::take))
         .route("/v1/commands/review", post(operators::review))
+        .route("/v1/commands/resend", post(operators::resend))
         .route("/v1/fates", get(operators::fates))
         .route("/v1/audit", get(operators::audit))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -14,8 +14,8 @@ use operations::{
     fates::{self, FateCounts},
 };
 use schemas::{
-    EventId,
-    events::{CommandBody, ReviewClaim, Verdict},
+    EventId, PayoutId,
+    events::{CommandBody, ResendMessage, ReviewClaim, Verdict},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -59,7 +59,35 @@ pub(crate) async fn review(
         event_id: conv_id,
         verdict,
     });
-    match api.commands.give(AUTHOR, &reason, body).await {
+    give(&api, &reason, body).await
+}
+
+/// Body of a repetition: `{"payout_id": "…", "reason": "the shopper deleted it"}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Resend {
+    /// The payout whose message it is.
+    payout_id: PayoutId,
+    /// Why, for the audit.
+    reason: String,
+}
+
+/// `POST /v1/commands/resend`: sends a funded payout's message once more, with the same code. 200
+/// once the command is durable in the log.
+pub(crate) async fn resend(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Given>, Problem> {
+    authorisation::check(&headers, api.tokens.operator.as_ref())?;
+    let Resend { payout_id, reason } =
+        read_body(body)?.ok_or_else(|| Problem::InvalidBody("a body is needed".to_owned()))?;
+    let body = CommandBody::ResendMessage(ResendMessage { payout_id });
+    give(&api, &reason, body).await
+}
+
+async fn give(api: &Api, reason: &str, body: CommandBody) -> Result<Json<Given>, Problem> {
+    match api.commands.give(AUTHOR, reason, body).await {
         Ok(command) => Ok(Json(Given {
             command_id: command.command_id,
         })),

@@ -3,12 +3,15 @@ use std::sync::Mutex;
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use operations::event_ids::EventIdSource;
+use operations::{
+    delivery_reports::{DeliveryReports, ReportFields},
+    event_ids::EventIdSource,
+};
 use prometheus::IntCounter;
 use schemas::{
-    Timestamp, Topic, codec,
+    PayoutId, Timestamp, Topic, codec,
     event_id::EventIds,
-    events::{Command, CommandBody, Verdict},
+    events::{Command, CommandBody, ResendMessage, Verdict},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use stream::{InMemoryLog, Limits, Log, ManualClock};
@@ -50,8 +53,13 @@ fn world(state: ComponentState) -> World {
     };
     let api = Api {
         pool: pool.clone(),
-        commands: Commands::new(log.clone(), clock, event_ids),
+        commands: Commands::new(log.clone(), clock.clone(), event_ids),
         payout_runs: None,
+        delivery_reports: Some(DeliveryReports {
+            pool: pool.clone(),
+            clock: clock.clone(),
+            fields: ReportFields::default(),
+        }),
         auditor: Auditor {
             pool,
             log: log.clone(),
@@ -61,6 +69,7 @@ fn world(state: ComponentState) -> World {
         registry,
         tokens: Tokens {
             cron: Some(BearerToken::new("tick")),
+            delivery_reports: Some(BearerToken::new("ping")),
             operator: Some(BearerToken::new("open sesame")),
         },
     };
@@ -265,4 +274,77 @@ async fn a_payout_run_without_a_rail_and_a_ledger_without_a_database_say_so() {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert_eq!(answer["code"], "unavailable");
     }
+}
+
+#[tokio::test]
+async fn delivery_reports_need_the_gateways_secret() {
+    let world = world(ComponentState::Ready);
+    let report = r#"{"id":"7","status":"delivered"}"#;
+    for (path, token, body, wanted) in [
+        (
+            "/v1/messages/delivery",
+            None,
+            report,
+            StatusCode::UNAUTHORIZED,
+        ),
+        (
+            "/v1/messages/delivery",
+            Some("open sesame"),
+            report,
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            "/v1/messages/delivery?token=pong",
+            None,
+            report,
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            "/v1/messages/delivery",
+            Some("ping"),
+            "?",
+            StatusCode::BAD_REQUEST,
+        ),
+        // The right secret, by either way; the database is nowhere.
+        (
+            "/v1/messages/delivery",
+            Some("ping"),
+            report,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ),
+        (
+            "/v1/messages/delivery?token=ping",
+            None,
+            report,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ),
+    ] {
+        let (status, _) = world.ask(Method::POST, path, token, body).await;
+        assert_eq!(status, wanted, "{path} {token:?} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_repetition_is_a_command_in_the_log() {
+    let world = world(ComponentState::Ready);
+    let payout_id: PayoutId = "00000000-0000-0000-0000-000000000009"
+        .parse()
+        .expect("an id");
+    let body = format!(r#"{{"payout_id":"{payout_id}","reason":"asked for it"}}"#);
+    let path = "/v1/commands/resend";
+    for (token, body, wanted) in [
+        (Some("tick"), body.as_str(), StatusCode::FORBIDDEN),
+        (Some("open sesame"), "{}", StatusCode::BAD_REQUEST),
+        (Some("open sesame"), body.as_str(), StatusCode::OK),
+    ] {
+        let (status, _) = world.ask(Method::POST, path, token, body.to_owned()).await;
+        assert_eq!(status, wanted);
+    }
+    let commands = world.commands().await;
+    assert_eq!(commands.len(), 1);
+    assert_eq!(
+        commands[0].body,
+        CommandBody::ResendMessage(ResendMessage { payout_id })
+    );
+    assert_eq!(commands[0].reason, "asked for it");
 }

@@ -12,6 +12,7 @@
 //! | [`contacts`] | people's contacts, sealed with a new key |
 //! | [`payout_hold`] | stops payouts while a money invariant is broken, until an operator lifts it |
 //! | [`payout_run`] | pays what has matured, once the two above say that it may |
+//! | [`delivery_reports`] | the SMS gateway's word on messages |
 //! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
 //! | [`replay`] | the log folded again, in a clean room, and held against the ledger |
 //! | [`verification`] | the log folded anew into an empty ledger, and both compared |
@@ -30,6 +31,7 @@ pub mod commands;
 pub mod corrections;
 pub mod contacts;
 pub mod dead_letters;
+pub mod delivery_reports;
 pub mod event_ids;
 pub mod explain;
 mod export;

@@ -10,7 +10,7 @@ use sinks::{
         payout_hold::PayoutHold,
         payout_run::{self, PayoutRunSummary},
     },
-    payouts::AgcodConfig,
+    payouts::{AgcodConfig, Rail},
 };
 use sqlx::PgPool;
 use stream::{Clock, Log};
@@ -115,7 +115,8 @@ impl PayoutRuns {
         if let Some(hold) = payout_hold::raise(&self.pool, &broken).await? {
             return Err(PayoutRunError::Held(hold));
         }
-        let summary = payout_run::run(&self.pool, &self.account, as_of, dry_run).await?;
+        let rails = [Rail::Agcod(self.account.clone())];
+        let summary = payout_run::run(&self.pool, &rails, as_of, dry_run).await?;
         tracing::info!(
             %as_of,
             dry_run,

@@ -10,6 +10,12 @@ mod postgres;
 mod client;
 #[path = "payouts/dispatch.rs"]
 mod dispatch;
+#[path = "payouts/messages.rs"]
+mod messages;
+#[path = "payouts/notices.rs"]
+mod notices;
+#[path = "payouts/secrecy.rs"]
+mod secrecy;
 #[path = "payouts/trouble.rs"]
 mod trouble;
 #[path = "payouts/world.rs"]

@@ -70,6 +70,7 @@ pub async fn run(arguments: BackfillArguments) -> anyhow::Result<()> {
         payouts: None,
         messages: None,
         retention: Periods::default(),
+        delivery_reports: None,
         committed: None,
     };
     let roles = Roles::start(&platform, options).await?;

@@ -13,7 +13,6 @@ pub mod log_copy;
 pub mod ledger_dump;
 pub mod migrate;
 pub mod payout;
-pub mod payout_hold;
 pub mod reference;
 pub mod retention;
 pub mod role;

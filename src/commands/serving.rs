@@ -9,7 +9,6 @@ use clap::Args;
 use http::{StatusCode, header};
 use ingest::ServerLimits;
 use prometheus::Registry;
-use sinks::payouts::sms::{FileSmsGateway, SmsGateway};
 use stream::SystemClock;
 use tokio::{
     net::TcpListener,
@@ -123,16 +122,11 @@ fn options(
         .any(|role| roles.contains(role));
     let agcod = configuration.agcod.as_ref().filter(|_| pays);
     let payouts = match agcod {
-        Some(agcod) => Some(agcod.payouts(platform.secrets()?)?),
+        Some(agcod) => Some(agcod.payouts(&configuration.messages, platform.secrets()?)?),
         None => None,
     };
-    let messages: Option<Arc<dyn SmsGateway>> = match agcod {
-        Some(agcod) if roles.contains(&Role::Dispatch) => {
-            let file = &agcod.sms_file;
-            let gateway = FileSmsGateway::open(file);
-            let refused = || format!("the message file {} can't be opened", file.display());
-            Some(Arc::new(gateway.with_context(refused)?))
-        }
+    let messages = match agcod {
+        Some(_) if roles.contains(&Role::Dispatch) => Some(configuration.messages.gateway()?),
         Some(_) | None => None,
     };
     Ok(RoleOptions {
@@ -142,6 +136,7 @@ fn options(
         payouts,
         messages,
         retention: configuration.retention.periods()?,
+        delivery_reports: configuration.messages.delivery_reports(),
         committed: None,
     })
 }

@@ -78,6 +78,8 @@ pub const OVERRIDES: &[Override] = &[
     text("CLICKHOUSE_URL", "clickhouse.url"),
     text("AGCOD_ACCESS_KEY_ID", "agcod.access_key_id"),
     text("AGCOD_SECRET_ACCESS_KEY", "agcod.secret_access_key"),
+    text("MESSAGES_TOKEN", "messages.token"),
+    text("MESSAGES_REPORT_SECRET", "messages.report_secret"),
 ];
 
 /// The variables that go before no key, since they are read before there is a configuration.

@@ -6,6 +6,7 @@ mod agcod;
 mod environment;
 mod kafka;
 mod retention;
+mod messages;
 mod services;
 
 use std::{
@@ -23,6 +24,7 @@ pub use agcod::Agcod;
 pub use environment::{Environment, OVERRIDES, Override, VARIABLES, knows_variable};
 pub use kafka::{Kafka, SecurityProtocol};
 pub use retention::Retention;
+pub use messages::Messages;
 pub use services::{ClickHouse, Postgres, SchemaRegistry, SecretsSource};
 
 /// Everything that can be configured.
@@ -45,6 +47,8 @@ pub struct Configuration {
     pub retention: Retention,
     /// Gift cards; without it, payouts are requested and stay queued.
     pub agcod: Option<Agcod>,
+    /// How shoppers are told.
+    pub messages: Messages,
 }
 
 /// How HTTP is served.

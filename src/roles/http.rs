@@ -6,7 +6,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use api::{Api, BearerToken, Tokens};
 use axum::Router;
 use ingest::{Ingest, ServerLimits};
-use operations::{commands::Commands, payout_run::PayoutRuns};
+use operations::{
+    commands::Commands,
+    delivery_reports::{DeliveryReports, ReportFields},
+    payout_run::PayoutRuns,
+};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
 use super::{Role, Roles, Shared};
@@ -17,9 +22,10 @@ pub(super) fn router(
     roles: &BTreeSet<Role>,
     settings: ingest::Settings,
     payout_runs: Option<PayoutRuns>,
+    reports: Option<(ReportFields, SecretString)>,
 ) -> anyhow::Result<Router> {
     let mut router = if roles.contains(&Role::Api) {
-        api::router(Arc::new(operators_api(shared, payout_runs)?))
+        api::router(Arc::new(operators_api(shared, payout_runs, reports)?))
     } else {
         api::monitoring(shared.health(), shared.registry.clone())
     };
@@ -29,9 +35,14 @@ pub(super) fn router(
     Ok(router)
 }
 
-fn operators_api(shared: &Shared<'_>, payout_runs: Option<PayoutRuns>) -> anyhow::Result<Api> {
+fn operators_api(
+    shared: &Shared<'_>,
+    payout_runs: Option<PayoutRuns>,
+    reports: Option<(ReportFields, SecretString)>,
+) -> anyhow::Result<Api> {
     let platform = shared.platform;
     let secrets = platform.secrets()?;
+    let (fields, report_secret) = reports.unzip();
     Ok(Api {
         pool: platform.operator()?.clone(),
         commands: Commands::new(
@@ -40,11 +51,17 @@ fn operators_api(shared: &Shared<'_>, payout_runs: Option<PayoutRuns>) -> anyhow
             shared.event_id_source()?,
         ),
         payout_runs,
+        delivery_reports: fields.map(|fields| DeliveryReports {
+            pool: platform.writer.clone(),
+            clock: Arc::clone(&platform.clock),
+            fields,
+        }),
         auditor: shared.auditor(),
         health: shared.health(),
         registry: shared.registry.clone(),
         tokens: Tokens {
             cron: Some(BearerToken::new(&secrets.cron_token)),
+            delivery_reports: report_secret.map(|secret| BearerToken::new(secret.expose_secret())),
             operator: Some(BearerToken::new(&secrets.operator_token)),
         },
     })

@@ -20,9 +20,13 @@ use operations::{
 };
 use prometheus::Registry;
 use schemas::{event_id::EventIds, reference::ReferenceData};
+use secrecy::SecretString;
 use sinks::{
     ledger::{CommitObserver, LedgerMetrics, instances::InstanceLease, reference},
-    payouts::{PayoutsConfig, sms::SmsGateway},
+    payouts::{
+        PayoutsConfig,
+        sms::{ReportFields, SmsGateway},
+    },
 };
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +51,8 @@ pub struct RoleOptions {
     pub messages: Option<Arc<dyn SmsGateway>>,
     /// How long things are kept.
     pub retention: Periods,
+    /// How the gateway writes delivery reports, and what it proves itself by.
+    pub delivery_reports: Option<(ReportFields, SecretString)>,
     /// Told of each report that the ledger committed.
     pub committed: Option<CommitObserver>,
 }

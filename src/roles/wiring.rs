@@ -14,7 +14,7 @@ use sinks::{
     ledger::{
         CommitObserver, LedgerSettings, LedgerSink, OutboxRelay, clicks::StoredClicks, reference,
     },
-    payouts::{Dispatcher, PayoutsConfig, sms::SmsGateway},
+    payouts::{Dispatcher, Notices, PayoutsConfig, sms::SmsGateway},
 };
 
 use super::{Role, RoleOptions, Roles, Shared};
@@ -33,6 +33,7 @@ impl Roles {
             payouts,
             messages,
             retention,
+            delivery_reports,
             committed,
         } = options;
         let payout_runs = shared.payout_runs(payouts.as_ref());
@@ -54,7 +55,7 @@ impl Roles {
                 Role::Schedule => self.start_schedules(shared, payout_runs.clone(), retention)?,
             }
         }
-        let router = super::http::router(shared, &roles, ingest, payout_runs)?;
+        let router = super::http::router(shared, &roles, ingest, payout_runs, delivery_reports)?;
         self.serve(shared, listener, router);
         Ok(())
     }
@@ -159,6 +160,15 @@ impl Roles {
         let Platform {
             log, clock, writer, ..
         } = shared.platform;
+        let notices = Notices::new(
+            writer.clone(),
+            Arc::clone(log),
+            Arc::clone(clock),
+            config.messages.notices,
+            &shared.registry,
+        )?;
+        let shutdown = shared.shutdown.clone();
+        self.spawn("notices", async move { Ok(notices.run(shutdown).await?) });
         let dispatcher = Dispatcher::new(
             writer.clone(),
             Arc::clone(log),

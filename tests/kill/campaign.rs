@@ -349,7 +349,7 @@ fn start_agcod(runtime: &Runtime, home: &Path) -> FakeAgcod {
     let configuration = format!(
         "[agcod]\nurl = \"http://{address}\"\nregion = \"eu-west-1\"\npartner_id = \"Awssb\"\n\
          currency = \"INR\"\naccess_key_id = \"{SECRET}\"\nsecret_access_key = \"{SECRET}\"\n\
-         sms_file = \"{}\"\n",
+         [messages]\nfile = \"{}\"\n",
         home.join("messages.jsonl").display()
     );
     fs::write(home.join("hissaback.toml"), configuration).expect("written");

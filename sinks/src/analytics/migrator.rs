@@ -23,7 +23,7 @@ impl Migration {
 }
 
 /// Every file, in order. Files are only ever added.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         name: "events",
@@ -33,6 +33,11 @@ const MIGRATIONS: [Migration; 2] = [
         version: 2,
         name: "views",
         sql: include_str!("../../../migrations/clickhouse/0002_views.sql"),
+    },
+    Migration {
+        version: 9,
+        name: "recalled_payouts",
+        sql: include_str!("../../../migrations/clickhouse/0009_recalled_payouts.sql"),
     },
 ];
 

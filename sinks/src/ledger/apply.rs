@@ -102,7 +102,8 @@ fn given_up(commands: &[(Position, Command, bytes::Bytes)]) -> Vec<Uuid> {
             | CommandBody::Correct(_)
             | CommandBody::MatchByHand(_)
             | CommandBody::ReleasePayout(_)
-            | CommandBody::ChannelSwitch(_) => None,
+            | CommandBody::ChannelSwitch(_)
+            | CommandBody::ResendMessage(_) => None,
         })
         .collect()
 }

@@ -86,7 +86,8 @@ fn subject(body: &CommandBody) -> Option<EventId> {
         CommandBody::MatchByHand(_)
         | CommandBody::ReleasePayout(_)
         | CommandBody::CancelPayout(_)
-        | CommandBody::ChannelSwitch(_) => None,
+        | CommandBody::ChannelSwitch(_)
+        | CommandBody::ResendMessage(_) => None,
     }
 }
 

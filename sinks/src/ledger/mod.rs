@@ -31,6 +31,7 @@ mod locks;
 mod metrics;
 pub mod outbox;
 pub mod payout_hold;
+mod payout_methods;
 pub mod payout_run;
 mod payouts;
 mod positions;

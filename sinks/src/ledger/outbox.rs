@@ -107,6 +107,36 @@ pub async fn enqueue<E: Event>(
     Ok(sequence)
 }
 
+/// Enqueues events in the caller's transaction, in their order and by one statement each for
+/// sequences and rows; gives their sequences.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn enqueue_all<E: Event>(
+    connection: &mut PgConnection,
+    events: &[E],
+    key: impl Fn(&E) -> String,
+) -> Result<Vec<i64>, LedgerError> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (epoch, sequences) = reserve(connection, events.len()).await?;
+    let rows: Vec<OutboxRow> = events
+        .iter()
+        .zip(&sequences)
+        .map(|(event, sequence)| {
+            Ok(OutboxRow {
+                sequence: *sequence,
+                topic: E::TOPIC,
+                key: key(event).into_bytes(),
+                value: codec::encode(event)?,
+            })
+        })
+        .collect::<Result<_, LedgerError>>()?;
+    enqueue_reserved(connection, epoch, &rows).await?;
+    Ok(sequences)
+}
+
 /// Publishes the outbox. Any number of processes may run one; an advisory lock lets one work.
 pub struct OutboxRelay {
     pool: PgPool,

@@ -4,17 +4,22 @@
 //! frozen request and the outbox row stand together or not at all. Two runs at once pay nobody
 //! twice, since the second finds what the first took.
 
-use processors::rules::payouts::{self as rules, Card, Limits};
+use std::collections::BTreeSet;
+
+use processors::rules::{
+    payouts::{self as rules, Limits, Transfer},
+    rails::{self, RailChoice},
+};
 use schemas::{
-    Amount, Currency, PayoutId, TenantId, Timestamp, UserId,
+    Amount, Currency, Minor, PayoutId, TenantId, Timestamp, UserId,
     events::{PayoutItem, PayoutRequested},
 };
 use sqlx::{PgConnection, PgPool, Row};
 use stream::commit_points::{self, CommitPoint};
 use uuid::Uuid;
 
-use super::{LedgerError, locks, outbox, payout_hold, payouts, rebuild, rows};
-use crate::payouts::{AgcodConfig, CHANNEL, creation_request_id, frozen_request};
+use super::{LedgerError, locks, outbox, payout_hold, payout_methods, payouts, rebuild, rows};
+use crate::payouts::Rail;
 
 /// What a run came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -29,16 +34,15 @@ pub struct PayoutRunSummary {
     pub kyc_missing: u64,
     /// Payees who were erased: they are paid no more.
     pub erased: u64,
+    /// Payees whose chosen rail isn't configured, or doesn't pay their currency.
+    pub rail_missing: u64,
 }
 
-/// Limits of one tenant.
+/// What one tenant asks for.
 struct TenantPolicy {
-    limits: Limits,
+    payout_min: Minor,
     kyc_required: bool,
 }
-
-/// Most whole units that one card can hold (specification section 8.2).
-const CARD_UNITS_MAX: i64 = 10_000;
 
 /// Pays what has matured before `as_of`. The caller has seen to it that everything which the log
 /// held at the run's start is folded. A dry run counts and changes nothing.
@@ -48,7 +52,7 @@ const CARD_UNITS_MAX: i64 = 10_000;
 /// pays the others.
 pub async fn run(
     pool: &PgPool,
-    config: &AgcodConfig,
+    rails: &[Rail],
     as_of: Timestamp,
     dry_run: bool,
 ) -> Result<PayoutRunSummary, LedgerError> {
@@ -56,26 +60,29 @@ pub async fn run(
         return Err(LedgerError::Rebuilding);
     }
     let mut summary = PayoutRunSummary::default();
-    let payees: Vec<(Uuid, Uuid)> = sqlx::query_as(
-        "SELECT DISTINCT tenant_id, user_id FROM ledger
-         WHERE user_id IS NOT NULL AND currency = $1 AND payable_at < $2 AND posted_user > 0
-         ORDER BY user_id, tenant_id",
-    )
-    .bind(config.currency.to_string())
-    .bind(as_of.to_datetime())
-    .fetch_all(pool)
-    .await?;
-    for (tenant, user) in payees {
-        summary.payees += 1;
-        let payee = (TenantId::new(tenant), UserId::new(user), config.currency);
-        pay(pool, config, payee, as_of, dry_run, &mut summary).await?;
+    let currencies: BTreeSet<Currency> = rails.iter().map(|rail| rail.terms().currency).collect();
+    for currency in currencies {
+        let payees: Vec<(Uuid, Uuid)> = sqlx::query_as(
+            "SELECT DISTINCT tenant_id, user_id FROM ledger
+             WHERE user_id IS NOT NULL AND currency = $1 AND payable_at < $2 AND posted_user > 0
+             ORDER BY user_id, tenant_id",
+        )
+        .bind(currency.to_string())
+        .bind(as_of.to_datetime())
+        .fetch_all(pool)
+        .await?;
+        for (tenant, user) in payees {
+            summary.payees += 1;
+            let payee = (TenantId::new(tenant), UserId::new(user), currency);
+            pay(pool, rails, payee, as_of, dry_run, &mut summary).await?;
+        }
     }
     Ok(summary)
 }
 
 async fn pay(
     pool: &PgPool,
-    config: &AgcodConfig,
+    rails: &[Rail],
     payee: payouts::Payee,
     as_of: Timestamp,
     dry_run: bool,
@@ -95,8 +102,16 @@ async fn pay(
     };
     let balances = payouts::balances(&mut transaction, &[user_id.uuid()]).await?;
     let claims = balances.get(&payee).map_or(&[][..], Vec::as_slice);
-    let cards = rules::allocate(claims, as_of, currency, policy.limits);
-    if cards.is_empty() {
+    let Some(rail) = chosen_rail(&mut transaction, rails, payee, as_of).await? else {
+        let due = rules::matured(claims, as_of);
+        if due > Minor::ZERO && due >= policy.payout_min {
+            summary.rail_missing += 1;
+        }
+        return Ok(());
+    };
+    let limits = Limits::of(policy.payout_min, &rail.terms());
+    let transfers = rules::allocate(claims, as_of, currency, limits);
+    if transfers.is_empty() {
         return Ok(());
     }
     match standing(&mut transaction, user_id).await? {
@@ -110,12 +125,12 @@ async fn pay(
         }
         Standing::KycMissing | Standing::KycKnown => {}
     }
-    for card in &cards {
+    for transfer in &transfers {
         summary.paid_count += 1;
-        let amount = Amount::from_minor(card.amount, currency)?;
+        let amount = Amount::from_minor(transfer.amount, currency)?;
         summary.paid_amount = Amount::from_micros(summary.paid_amount.micros() + amount.micros());
         if !dry_run {
-            request(&mut transaction, config, payee, as_of, card).await?;
+            request(&mut transaction, rail, payee, as_of, transfer).await?;
         }
     }
     if !dry_run {
@@ -126,19 +141,35 @@ async fn pay(
     Ok(())
 }
 
+/// The rail that a shopper is paid by; `None` where theirs isn't configured, or doesn't pay this
+/// currency.
+async fn chosen_rail<'a>(
+    connection: &mut PgConnection,
+    rails: &'a [Rail],
+    (_, user_id, currency): payouts::Payee,
+    as_of: Timestamp,
+) -> Result<Option<&'a Rail>, LedgerError> {
+    let method = payout_methods::chosen(connection, user_id, as_of).await?;
+    let terms: Vec<_> = rails.iter().map(Rail::terms).collect();
+    Ok(match rails::choose(&terms, method.as_deref(), currency) {
+        RailChoice::Rail(chosen) => rails.iter().find(|rail| rail.terms() == *chosen),
+        RailChoice::NotConfigured | RailChoice::OtherCurrency => None,
+    })
+}
+
 async fn request(
     connection: &mut PgConnection,
-    config: &AgcodConfig,
+    rail: &Rail,
     (tenant_id, user_id, currency): payouts::Payee,
     as_of: Timestamp,
-    card: &Card,
+    transfer: &Transfer,
 ) -> Result<(), LedgerError> {
     let payout_id = PayoutId::new(Uuid::new_v4());
-    let amount = Amount::from_minor(card.amount, currency)?;
-    let creation_request_id = creation_request_id(&config.partner_id, payout_id);
-    let request = frozen_request(config, &creation_request_id, amount, currency)
+    let amount = Amount::from_minor(transfer.amount, currency)?;
+    let frozen = rail
+        .request(payout_id, amount, currency)
         .map_err(|error| LedgerError::Invalid(format!("the request of {payout_id}: {error}")))?;
-    let items = card
+    let items = transfer
         .items
         .iter()
         .map(|(claim, part)| {
@@ -155,9 +186,9 @@ async fn request(
         currency,
         amount,
         as_of,
-        method: CHANNEL.to_owned(),
-        creation_request_id,
-        request,
+        method: rail.terms().name.to_owned(),
+        creation_request_id: frozen.creation_request_id,
+        request: frozen.body,
         items,
     };
     payouts::insert(connection, &payout).await?;
@@ -184,10 +215,7 @@ async fn policy(
     .await?;
     row.map(|row| {
         Ok(TenantPolicy {
-            limits: Limits {
-                payout_min: rows::minor(&row, "payout_min", currency)?,
-                card_max: schemas::Minor::new(CARD_UNITS_MAX * currency.minor_per_unit()),
-            },
+            payout_min: rows::minor(&row, "payout_min", currency)?,
             kyc_required: row.try_get("kyc_required")?,
         })
     })

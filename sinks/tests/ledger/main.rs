@@ -21,6 +21,7 @@ mod kill {
 }
 mod kill_in_a_batch;
 mod partitions;
+mod payout_methods;
 mod payouts;
 mod races;
 mod rebuilding;

@@ -12,7 +12,7 @@ use schemas::{
 use sinks::{
     ledger::payout_run::{self, PayoutRunSummary},
     payouts::{
-        AgcodConfig,
+        AgcodConfig, Rail,
         agcod::{Endpoint, signature::KeyPair},
         config::CREATE_PATH,
     },
@@ -27,7 +27,7 @@ use crate::{
     world::World,
 };
 
-pub fn account() -> AgcodConfig {
+fn account() -> AgcodConfig {
     AgcodConfig {
         endpoint: Endpoint::parse("http://127.0.0.1:1", CREATE_PATH).expect("an address"),
         region: "eu-west-1".into(),
@@ -40,6 +40,10 @@ pub fn account() -> AgcodConfig {
         },
         timeout_ms: 1_000,
     }
+}
+
+pub fn rails() -> [Rail; 1] {
+    [Rail::Agcod(account())]
 }
 
 async fn seed_tenants(owner: &PgPool, payout_min: i32, kyc_required: bool) {
@@ -71,7 +75,7 @@ pub async fn world() -> World {
 }
 
 /// An approved sale of ₹1,999.00 on a click of its own: 95.95 for user 9, older ones first.
-fn sale(number: i64) -> Logged {
+pub fn sale(number: i64) -> Logged {
     let mut sale = decision(number);
     sale.received_at = T0.plus_millis(number);
     matched(&mut sale).click = click(number, Some(9));
@@ -115,12 +119,12 @@ pub async fn settle(world: &World) {
     world.fold(10).await;
 }
 
-async fn pay(world: &World, days: i32) -> PayoutRunSummary {
-    let summary = payout_run::run(&world.writer, &account(), T0.plus_days(days), false).await;
+pub async fn pay(world: &World, days: i32) -> PayoutRunSummary {
+    let summary = payout_run::run(&world.writer, &rails(), T0.plus_days(days), false).await;
     summary.expect("a payout run")
 }
 
-async fn payouts(world: &World) -> Vec<PayoutRequested> {
+pub async fn payouts(world: &World) -> Vec<PayoutRequested> {
     read_all(world, Topic::Payouts)
         .await
         .iter()
@@ -177,8 +181,8 @@ async fn two_runs_at_once_pay_whole_rupees_once_oldest_first() {
     let world = world().await;
     fold(&world, &[sale(2), sale(1)]).await;
     assert_eq!(pay(&world, 30).await.paid_count, 0, "nothing has matured");
-    let account = account();
-    let runs = (0..4).map(|_| payout_run::run(&world.writer, &account, T0.plus_days(31), false));
+    let rails = rails();
+    let runs = (0..4).map(|_| payout_run::run(&world.writer, &rails, T0.plus_days(31), false));
     let runs: Vec<_> = futures::future::try_join_all(runs).await.expect("runs");
     assert_eq!(runs.iter().map(|run| run.paid_count).sum::<u64>(), 1);
     settle(&world).await;
@@ -208,7 +212,7 @@ async fn a_large_balance_makes_cards_of_at_most_ten_thousand() {
     };
     fields(&mut large).sale_amount = Some(rupees(300_000));
     fold(&world, &[Logged::Decision(large)]).await;
-    let dry = payout_run::run(&world.writer, &account(), T0.plus_days(31), true).await;
+    let dry = payout_run::run(&world.writer, &rails(), T0.plus_days(31), true).await;
     let wet = pay(&world, 31).await;
     assert_eq!(dry.expect("a dry run"), wet);
     assert_eq!((wet.paid_count, wet.paid_amount), (2, rupees(14_400)));

@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use schemas::{
     Topic, UserId,
-    events::{ChannelSwitch, CommandBody, ReleasePayout},
+    events::{ChannelSwitch, CommandBody, ReleasePayout, ResendMessage},
 };
 use sinks::payouts::{
     claim_codes::ClaimCodeStorage,
@@ -181,10 +181,8 @@ async fn a_code_that_is_not_stored_is_fetched_again() {
     let running = world.run();
     world
         .until("a failed message", async || {
-            sqlx::query_scalar(
-                "SELECT count(*) = 1 FROM payout_dispatch WHERE sms_error IS NOT NULL",
-            )
-            .fetch_one(&world.owner)
+            sqlx::query_scalar("SELECT count(*) = 1 FROM messages WHERE error IS NOT NULL")
+                .fetch_one(&world.owner)
             .await
             .expect("a row")
         })
@@ -199,11 +197,8 @@ async fn a_code_that_is_not_stored_is_fetched_again() {
     world.clock.advance(Duration::from_mins(3));
     world.until_sms(id, "sent").await;
     // And once more on request, with the same code.
-    let resent = world
-        .store()
-        .resend_message(id, stream::Clock::now(&world.clock))
-        .await;
-    assert!(resent.expect("resent"));
+    let resend = CommandBody::ResendMessage(ResendMessage { payout_id: id });
+    world.command(1, resend).await;
     world
         .until("resent", async || world.phones.messages().len() == 2)
         .await;
@@ -222,8 +217,8 @@ async fn a_stored_code_outlives_a_gateway_that_is_down() {
     world
         .until("a sealed code", async || {
             sqlx::query_scalar(
-                "SELECT count(*) = 1 FROM payout_dispatch
-             WHERE claim_code_ciphertext IS NOT NULL AND sms_attempts > 0",
+                "SELECT count(*) = 1 FROM payout_dispatch JOIN messages ON message_id = payout_id
+                 WHERE claim_code_ciphertext IS NOT NULL AND messages.attempts > 0",
             )
             .fetch_one(&world.owner)
             .await

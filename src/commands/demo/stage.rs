@@ -26,11 +26,11 @@ use serde_json::{Value, json};
 use sinks::{
     analytics::completeness,
     payouts::{
-        AgcodConfig, CREATE_PATH, DispatchLimits, PayoutsConfig, TIMEOUT_MS,
+        AgcodConfig, CREATE_PATH, DispatchLimits, MessagesConfig, PayoutsConfig, TIMEOUT_MS,
         agcod::{Endpoint, signature::KeyPair},
         claim_codes::ClaimCodeStorage,
         fake_agcod::{FakeAccount, FakeAgcod, Fault, Script as FakeScript},
-        sms::{FileSmsGateway, MessageText, SmsGateway},
+        sms::{FileSmsGateway, SmsGateway},
     },
 };
 use stream::{Clock, Log, ManualClock};
@@ -121,6 +121,7 @@ impl DemoStage {
             payouts: Some(payouts),
             messages: Some(sms),
             retention: Periods::default(),
+            delivery_reports: None,
             committed: Some(Arc::new(move |event_id, _latency| {
                 locked(&noted)
                     .entry(event_id)
@@ -356,6 +357,6 @@ fn payouts_config(
         },
         contacts: platform.secrets()?.contact_keys()?,
         claim_codes: ClaimCodeStorage::Encrypted(platform.secrets()?.claim_code_keys()?),
-        message: MessageText::default(),
+        messages: MessagesConfig::default(),
     })
 }

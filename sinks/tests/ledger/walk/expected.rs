@@ -17,12 +17,13 @@ pub(super) enum Rows {
 /// INSERT, UPDATE, DELETE (the owner may all, the API reads); whose rows the API sees.
 pub(super) type Table = (&'static str, &'static str, &'static str, &'static str, Rows);
 
-pub(super) const TABLES: [Table; 45] = [
+pub(super) const TABLES: [Table; 49] = [
     ("_sqlx_migrations", "", "", "", Rows::None),
     ("analytics_positions", "SIU", "S", "", Rows::None),
     ("audit_log", "SI", "SI", "", Rows::None),
     ("campaign_versions", "S", "SI", "S", Rows::Tenant),
     ("campaigns", "S", "SI", "S", Rows::Tenant),
+    ("claim_notices", "SI", "S", "", Rows::None),
     ("clicks", "SIUD", "S", "S", Rows::TenantOrUser),
     ("commands", "SIUD", "S", "", Rows::None),
     ("commission_overrides", "S", "SI", "S", Rows::Tenant),
@@ -37,6 +38,8 @@ pub(super) const TABLES: [Table; 45] = [
     ("ledger", "SIUD", "S", "S", Rows::TenantOrUser),
     ("ledger_epoch", "SIUD", "S", "", Rows::None),
     ("links", "S", "SI", "S", Rows::Tenant),
+    ("message_sends", "SIU", "S", "", Rows::None),
+    ("messages", "SIU", "S", "", Rows::None),
     ("networks", "S", "SI", "S", Rows::None),
     ("offer_goal_rates", "S", "SI", "S", Rows::All),
     ("offer_versions", "S", "SI", "S", Rows::All),
@@ -61,6 +64,7 @@ pub(super) const TABLES: [Table; 45] = [
     ("tenant_versions", "S", "SI", "S", Rows::Tenant),
     ("tenants", "S", "SI", "S", Rows::Tenant),
     ("unmatched_conversions", "SIUD", "S", "S", Rows::None),
+    ("user_payout_methods", "S", "SI", "", Rows::None),
     ("users", "S", "SI", "S", Rows::None),
     ("widgets", "S", "SI", "S", Rows::Tenant),
 ];
@@ -69,7 +73,7 @@ pub(super) const TABLES: [Table; 45] = [
 pub(super) const APPEND_ONLY: [&str; 2] = ["audit_log", "postings"];
 
 /// Columns that a role can't read of a table that it reads.
-pub(super) const HIDDEN: [(&str, &str, &[&str]); 13] = [
+pub(super) const HIDDEN: [(&str, &str, &[&str]); 14] = [
     (API, "clicks", &["address_hash", "address_prefix"]),
     (API, "conversions", &["decision"]),
     (API, "ledger", &["order_owner"]),
@@ -107,13 +111,15 @@ pub(super) const HIDDEN: [(&str, &str, &[&str]); 13] = [
         "payout_dispatch",
         &["claim_code_ciphertext", "claim_code_nonce"],
     ),
+    (OPERATOR, "user_payout_methods", &["destination_sealed"]),
     (OPERATOR, "users", &["email_sealed", "phone_sealed"]),
     (WRITER, "users", &["email_sealed"]),
 ];
 
 /// Functions, and the roles besides the owner that may call them.
-pub(super) const FUNCTIONS: [(&str, &[&str]); 16] = [
+pub(super) const FUNCTIONS: [(&str, &[&str]); 17] = [
     ("add_partition", &[]),
+    ("add_phone", &[OPERATOR]),
     ("contacts_to_reseal", &[OPERATOR]),
     ("current_app_user", &[API]),
     ("current_tenant", &[API]),

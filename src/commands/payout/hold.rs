@@ -8,8 +8,10 @@ use serde::Serialize;
 use sqlx::PgPool;
 use stream::SystemClock;
 
-use super::InstallationArguments;
-use crate::platform::{Placement, Platform, Starting};
+use crate::{
+    commands::InstallationArguments,
+    platform::{Placement, Platform, Starting},
+};
 
 /// How many holds of the past are shown.
 const PAST_SHOWN: i64 = 20;
