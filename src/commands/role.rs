@@ -2,7 +2,10 @@
 
 use clap::Subcommand;
 
-use super::serving::{self, ServingArguments};
+use super::{
+    analytics::{self, AnalyticsArguments},
+    serving::{self, ServingArguments},
+};
 use crate::roles::Role;
 
 /// A subcommand per role.
@@ -36,7 +39,7 @@ pub enum RoleCommand {
     ///
     /// Without clickhouse.url it keeps an embedded engine under --data-dir; then one instance only.
     #[command(after_long_help = NEEDS)]
-    Analytics(ServingArguments),
+    Analytics(AnalyticsArguments),
     /// Make gift cards and send their codes: payouts → payout-results
     ///
     /// Needs the account in `agcod`. The rate limit is of each process: run one, or divide it.
@@ -70,7 +73,7 @@ pub async fn run(command: RoleCommand) -> anyhow::Result<()> {
         RoleCommand::Process(arguments) => (Role::Process, arguments),
         RoleCommand::Ledger(arguments) => (Role::Ledger, arguments),
         RoleCommand::Relay(arguments) => (Role::Relay, arguments),
-        RoleCommand::Analytics(arguments) => (Role::Analytics, arguments),
+        RoleCommand::Analytics(arguments) => return analytics::run(arguments).await,
         RoleCommand::Dispatch(arguments) => (Role::Dispatch, arguments),
         RoleCommand::Schedule(arguments) => (Role::Schedule, arguments),
         RoleCommand::Api(arguments) => (Role::Api, arguments),
