@@ -10,7 +10,7 @@ use stream::Partition;
 use super::{
     Hour, Touched,
     stale::{self, StaleHour},
-    statements::{DayOfHours, day_of},
+    statements::DayOfHours,
 };
 use crate::analytics::{
     completeness::{self, Completeness},
@@ -47,6 +47,13 @@ pub struct Computed {
     pub buckets: u64,
 }
 
+impl Computed {
+    fn add(&mut self, day: &DayOfHours) {
+        self.hours += day.hours.len() as u64;
+        self.buckets += day.buckets();
+    }
+}
+
 #[derive(Debug, Row, Serialize)]
 struct DefinitionRow {
     version: u32,
@@ -64,15 +71,9 @@ impl Aggregates {
     /// Of the ClickHouse that `client` speaks to, with marks in the database of `pool`, whose role
     /// may write `analytics_stale_hours`.
     pub fn new(client: Client, pool: PgPool) -> Self {
-        let client = client
-            // One insert has to make one part, so that readers see a bucket whole or not at all.
-            .with_setting("max_insert_threads", "1")
-            .with_setting("min_insert_block_size_rows", "1000000000")
-            .with_setting("min_insert_block_size_bytes", "0")
-            .with_setting("optimize_move_to_prewhere_if_final", "0");
         let journal = Journal::new(pool.clone());
         Self {
-            client,
+            client: one_part_per_insert(client),
             pool,
             journal,
         }
@@ -110,21 +111,7 @@ impl Aggregates {
     /// # Errors
     /// When ClickHouse or PostgreSQL fails; then nothing is marked.
     pub async fn mark_all(&self) -> Result<usize, AggregateError> {
-        let mut touched = Touched::default();
-        touched.clicks(
-            self.hours(
-                "SELECT DISTINCT toUnixTimestamp(toStartOfHour(clicked_at)) FROM hissaback.clicks",
-            )
-            .await?,
-        );
-        touched.claims(
-            self.hours(
-                "SELECT toUnixTimestamp(hour) AS hour FROM hissaback.claim_hours
-                 UNION DISTINCT
-                 SELECT toUnixTimestamp(hour) FROM hissaback.hourly_conversions",
-            )
-            .await?,
-        );
+        let touched = everything(&self.client).await?;
         touched.mark(&self.pool).await?;
         Ok(touched.len())
     }
@@ -140,33 +127,18 @@ impl Aggregates {
         Ok(hours.unsigned_abs())
     }
 
-    async fn hours(&self, query: &str) -> Result<Vec<Hour>, AggregateError> {
-        let seconds: Vec<u32> = self.client.query(query).fetch_all().await?;
-        Ok(seconds.into_iter().map(Hour::from_seconds).collect())
-    }
-
     /// Computes day by day, the newest first, and forgets the marks of each.
     async fn compute_hours(&self, stale: &[StaleHour]) -> Result<Computed, AggregateError> {
         let mut computed = Computed::default();
         if stale.is_empty() {
             return Ok(computed);
         }
-        let mut days: BTreeMap<u32, DayOfHours> = BTreeMap::new();
-        for StaleHour { hour, clicks, .. } in stale {
-            let day = days.entry(day_of(*hour)).or_default();
-            day.hours.insert(*hour);
-            if *clicks {
-                day.of_clicks.insert(*hour);
-            }
-        }
+        let days = DayOfHours::group(stale.iter().map(|stale| (stale.hour, stale.clicks)));
         let version = self.next_version().await?;
         for (start, day) in days.iter().rev() {
-            for statement in day.statements(*start, version) {
-                self.client.query(&statement).execute().await?;
-            }
+            day.compute(&self.client, *start, version).await?;
             stale::forget(&self.pool, &day.hours, stale).await?;
-            computed.hours += day.hours.len() as u64;
-            computed.buckets += day.buckets();
+            computed.add(day);
         }
         Ok(computed)
     }
@@ -174,24 +146,7 @@ impl Aggregates {
     /// A number above that of every computation before, of which ClickHouse may know more than a
     /// database that was restored. It is never used again, whatever comes of this computation.
     async fn next_version(&self) -> Result<u64, AggregateError> {
-        let markers = [
-            "hourly_clicks",
-            "daily_clicks",
-            "hourly_conversions",
-            "daily_conversions",
-        ]
-        .map(|table| {
-            format!(
-                "SELECT max(version) AS version FROM hissaback.{table}
-                     WHERE tenant_id = toUUID('00000000-0000-0000-0000-000000000000')"
-            )
-        })
-        .join(" UNION ALL ");
-        let highest: u64 = self
-            .client
-            .query(&format!("SELECT max(version) FROM ({markers})"))
-            .fetch_one()
-            .await?;
+        let highest = highest_version(&self.client).await?;
         let version: i64 = sqlx::query_scalar(
             "UPDATE analytics_computations SET version = greatest(version, $1) + 1
              RETURNING version",
@@ -261,6 +216,81 @@ impl Aggregates {
             .await?;
         Ok(insert.end().await?)
     }
+}
+
+/// Computes everything in a ClickHouse that no sink writes to: a copy, or the load of a benchmark.
+///
+/// # Errors
+/// When ClickHouse fails.
+pub async fn compute_everything(client: &Client) -> Result<Computed, clickhouse::error::Error> {
+    let client = one_part_per_insert(client.clone());
+    let version = highest_version(&client).await? + 1;
+    let mut computed = Computed::default();
+    for (start, day) in DayOfHours::group(everything(&client).await?.iter()) {
+        day.compute(&client, start, version).await?;
+        computed.add(&day);
+    }
+    Ok(computed)
+}
+
+/// So that readers see a bucket whole, or not at all.
+fn one_part_per_insert(client: Client) -> Client {
+    client
+        .with_setting("max_insert_threads", "1")
+        .with_setting("min_insert_block_size_rows", "1000000000")
+        .with_setting("min_insert_block_size_bytes", "0")
+        .with_setting("optimize_move_to_prewhere_if_final", "0")
+}
+
+/// Every hour that there is something of.
+async fn everything(client: &Client) -> Result<Touched, clickhouse::error::Error> {
+    let mut touched = Touched::default();
+    touched.clicks(
+        hours(
+            client,
+            "SELECT DISTINCT toUnixTimestamp(toStartOfHour(clicked_at)) FROM hissaback.clicks",
+        )
+        .await?,
+    );
+    touched.claims(
+        hours(
+            client,
+            "SELECT toUnixTimestamp(hour) FROM hissaback.claim_hours
+             UNION DISTINCT
+             SELECT DISTINCT toUnixTimestamp(toStartOfHour(clicked_at))
+             FROM hissaback.ledger_changes
+             UNION DISTINCT
+             SELECT DISTINCT toUnixTimestamp(hour) FROM hissaback.hourly_conversions",
+        )
+        .await?,
+    );
+    Ok(touched)
+}
+
+async fn hours(client: &Client, query: &str) -> Result<Vec<Hour>, clickhouse::error::Error> {
+    let seconds: Vec<u32> = client.query(query).fetch_all().await?;
+    Ok(seconds.into_iter().map(Hour::from_seconds).collect())
+}
+
+/// The highest number of a computation that ClickHouse knows of.
+async fn highest_version(client: &Client) -> Result<u64, clickhouse::error::Error> {
+    let markers = [
+        "hourly_clicks",
+        "daily_clicks",
+        "hourly_conversions",
+        "daily_conversions",
+    ]
+    .map(|table| {
+        format!(
+            "SELECT max(version) AS version FROM hissaback.{table}
+                 WHERE tenant_id = toUUID('00000000-0000-0000-0000-000000000000')"
+        )
+    })
+    .join(" UNION ALL ");
+    client
+        .query(&format!("SELECT max(version) FROM ({markers})"))
+        .fetch_one()
+        .await
 }
 
 const fn identity(complete: &Completeness) -> (Partition, i64, i64) {

@@ -28,6 +28,11 @@ impl Touched {
         }
     }
 
+    /// The hours, and whether their clicks are touched.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Hour, bool)> {
+        self.hours.iter().map(|(hour, clicks)| (*hour, *clicks))
+    }
+
     pub(in crate::analytics) fn len(&self) -> usize {
         self.hours.len()
     }

@@ -1,6 +1,8 @@
 //! The statements that compute buckets. Numbers only are put into them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use clickhouse::Client;
 
 use super::Hour;
 
@@ -21,8 +23,37 @@ pub(super) struct DayOfHours {
 }
 
 impl DayOfHours {
+    /// Hours by the beginnings of their days, in seconds since 1970; with each hour, whether its
+    /// clicks have to be computed.
+    pub(super) fn group(hours: impl IntoIterator<Item = (Hour, bool)>) -> BTreeMap<u32, Self> {
+        let mut days: BTreeMap<u32, Self> = BTreeMap::new();
+        for (hour, clicks) in hours {
+            let day = days
+                .entry(hour.seconds() / DAY_SECONDS * DAY_SECONDS)
+                .or_default();
+            day.hours.insert(hour);
+            if clicks {
+                day.of_clicks.insert(hour);
+            }
+        }
+        days
+    }
+
+    /// Writes the day's hours, and the day.
+    pub(super) async fn compute(
+        &self,
+        client: &Client,
+        day: u32,
+        version: u64,
+    ) -> Result<(), clickhouse::error::Error> {
+        for statement in self.statements(day, version) {
+            client.query(&statement).execute().await?;
+        }
+        Ok(())
+    }
+
     /// The statements, in the order in which they have to run.
-    pub(super) fn statements(&self, day: u32, version: u64) -> Vec<String> {
+    fn statements(&self, day: u32, version: u64) -> Vec<String> {
         let mut statements = Vec::new();
         let mut add = |hourly: &str, daily: &str, hours: &BTreeSet<Hour>| {
             if !hours.is_empty() {
@@ -57,14 +88,18 @@ fn render(template: &str, day: u32, hours: &BTreeSet<Hour>, version: u64) -> Str
         .replace("{hours}", &hours.join(", "))
 }
 
-/// The beginning of the day of an hour, in seconds since 1970.
-pub(super) const fn day_of(hour: Hour) -> u32 {
-    hour.seconds() / DAY_SECONDS * DAY_SECONDS
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hours_are_computed_with_the_others_of_their_day() {
+        let [first, last, next] = [0, 82_800, 86_400].map(Hour::from_seconds);
+        let days = DayOfHours::group([(next, false), (first, true), (last, false)]);
+        assert_eq!(days.keys().copied().collect::<Vec<_>>(), [0, 86_400]);
+        assert_eq!(days[&0].hours, [first, last].into());
+        assert_eq!(days[&0].of_clicks, [first].into());
+    }
 
     #[test]
     fn a_statement_has_its_numbers_and_no_hole() {
@@ -93,6 +128,5 @@ mod tests {
             ..day
         };
         assert_eq!(claims_only.statements(0, 7).len(), 2);
-        assert_eq!(day_of(Hour::from_seconds(86_400 + 7_200)), 86_400);
     }
 }
