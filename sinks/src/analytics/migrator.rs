@@ -23,7 +23,7 @@ impl Migration {
 }
 
 /// Every file, in order. Files are only ever added.
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         name: "events",
@@ -53,6 +53,11 @@ const MIGRATIONS: [Migration; 6] = [
         version: 6,
         name: "attribution",
         sql: include_str!("../../../migrations/clickhouse/0006_attribution.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "aggregate_comments",
+        sql: include_str!("../../../migrations/clickhouse/0007_aggregate_comments.sql"),
     },
 ];
 
@@ -276,8 +281,8 @@ mod tests {
                 .map(|migration| migration.version)
                 .collect()
         };
-        assert_eq!(all(&BTreeMap::new()), [1, 2, 3, 4, 5, 6]);
-        assert_eq!(all(&applied(MIGRATIONS[..4].iter().copied())), [5, 6]);
+        assert_eq!(all(&BTreeMap::new()), [1, 2, 3, 4, 5, 7]);
+        assert_eq!(all(&applied(MIGRATIONS[..4].iter().copied())), [5, 7]);
         assert!(all(&applied(MIGRATIONS)).is_empty());
     }
 

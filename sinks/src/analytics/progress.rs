@@ -8,7 +8,7 @@ use stream::Partition;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::{
-    aggregates::AggregateError,
+    aggregates::{AggregateError, Turn},
     batch::Source,
     sink::{AnalyticsError, AnalyticsSink},
     store::Progress,
@@ -29,6 +29,7 @@ pub(super) async fn report_progress(sink: &AnalyticsSink) {
 /// gather: an hour that many batches touch is computed once for all of them.
 pub(super) async fn keep_aggregates(sink: &AnalyticsSink) {
     let mut ticks = every(sink.settings.aggregate_interval);
+    let mut turn = None;
     let mut computed_at: Option<Instant> = None;
     loop {
         ticks.tick().await;
@@ -37,9 +38,10 @@ pub(super) async fn keep_aggregates(sink: &AnalyticsSink) {
         if !waited && far_behind(sink).await.unwrap_or(true) {
             continue;
         }
-        match compute_once(sink).await {
+        match compute_once(sink, &mut turn).await {
             Ok(()) => computed_at = Some(Instant::now()),
             Err(error) => {
+                turn = None;
                 sink.metrics.computation_failures.inc();
                 tracing::debug!(%error, "aggregates can't be computed");
             }
@@ -53,9 +55,13 @@ fn every(interval: std::time::Duration) -> Interval {
     ticks
 }
 
-async fn compute_once(sink: &AnalyticsSink) -> Result<(), AggregateError> {
-    let computed = sink.aggregates.compute().await?;
-    if let Some(computed) = computed {
+/// Computes what is marked, unless another instance has the turn to.
+async fn compute_once(sink: &AnalyticsSink, turn: &mut Option<Turn>) -> Result<(), AggregateError> {
+    if turn.is_none() {
+        *turn = sink.aggregates.take_turn().await?;
+    }
+    if let Some(turn) = turn {
+        let computed = sink.aggregates.compute(turn).await?;
         sink.metrics.buckets_computed.inc_by(computed.buckets);
     }
     let stale = sink.aggregates.stale_hours().await?;

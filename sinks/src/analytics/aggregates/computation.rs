@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use clickhouse::{Client, Row};
 use serde::Serialize;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, PgPool};
 use stream::Partition;
 
 use super::{
@@ -59,6 +59,12 @@ struct DefinitionRow {
     version: u32,
 }
 
+/// The right to compute. The connection is out of the pool: the right goes with it, however its
+/// holder ends.
+pub struct Turn {
+    connection: PgConnection,
+}
+
 /// The aggregates of one ClickHouse.
 #[derive(Clone)]
 pub struct Aggregates {
@@ -79,15 +85,26 @@ impl Aggregates {
         }
     }
 
-    /// Computes each hour that is marked, once, and the days of these hours. `None` while another
-    /// process does so.
+    /// Takes the right to compute, unless another process has it.
     ///
     /// # Errors
-    /// When ClickHouse or PostgreSQL fails. What was not computed stays marked.
-    pub async fn compute(&self) -> Result<Option<Computed>, AggregateError> {
-        let Some(lock) = self.lock().await? else {
-            return Ok(None);
-        };
+    /// When PostgreSQL fails.
+    pub async fn take_turn(&self) -> Result<Option<Turn>, AggregateError> {
+        let mut connection = self.pool.acquire().await?.detach();
+        let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtext($1))")
+            .bind(LOCK)
+            .fetch_one(&mut connection)
+            .await?;
+        Ok(taken.then_some(Turn { connection }))
+    }
+
+    /// Computes each hour that is marked, once, and the days of these hours.
+    ///
+    /// # Errors
+    /// When ClickHouse or PostgreSQL fails. What was not computed stays marked, and the turn may
+    /// be over.
+    pub async fn compute(&self, turn: &mut Turn) -> Result<Computed, AggregateError> {
+        turn.connection.ping().await?;
         if self.definition().await? < DEFINITION {
             let hours = self.mark_all().await?;
             tracing::info!(hours, "all aggregates are computed anew");
@@ -101,8 +118,7 @@ impl Aggregates {
 
         let computed = self.compute_hours(&stale).await?;
         self.note_completeness(&stored, &kept).await?;
-        lock.commit().await?;
-        Ok(Some(computed))
+        Ok(computed)
     }
 
     /// Marks every hour that ClickHouse has something of, and returns how many. Hours whose clicks
@@ -184,16 +200,6 @@ impl Aggregates {
             })
             .collect();
         Ok(store::note_progress(&self.client, "hissaback.aggregate_positions", &progress).await?)
-    }
-
-    /// Held until the transaction ends, however its holder ends.
-    async fn lock(&self) -> Result<Option<Transaction<'static, Postgres>>, AggregateError> {
-        let mut transaction = self.pool.begin().await?;
-        let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_xact_lock(hashtext($1))")
-            .bind(LOCK)
-            .fetch_one(&mut *transaction)
-            .await?;
-        Ok(taken.then_some(transaction))
     }
 
     async fn definition(&self) -> Result<u32, AggregateError> {

@@ -19,7 +19,7 @@ WITH
             max(status IN ('confirmed', 'paid', 'reversed')) AS was_confirmed,
             minOrNullIf(changed_at, status IN ('confirmed', 'paid')) AS confirmed_at,
             minOrNullIf(changed_at, status = 'reversed') AS reversed_at
-        FROM hissaback.ledger_changes
+        FROM hissaback.ledger_changes FINAL
         WHERE clicked_at >= fromUnixTimestamp64Second({day_start}, 'UTC')
           AND clicked_at < fromUnixTimestamp64Second({day_end}, 'UTC')
           AND toUnixTimestamp(toStartOfHour(clicked_at)) IN ({hours})

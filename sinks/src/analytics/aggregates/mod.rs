@@ -25,6 +25,6 @@ mod hour;
 mod stale;
 mod statements;
 
-pub use computation::{AggregateError, Aggregates, Computed, compute_everything};
+pub use computation::{AggregateError, Aggregates, Computed, Turn, compute_everything};
 pub use hour::Hour;
 pub(super) use stale::Touched;
