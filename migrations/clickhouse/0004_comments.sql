@@ -14,6 +14,7 @@ ALTER TABLE hissaback.conversions
     COMMENT COLUMN precedence 'of several decisions on one report the highest counts';
 
 ALTER TABLE hissaback.decisions
+    COMMENT COLUMN event_id 'of the report',
     COMMENT COLUMN tenant_version 'of the terms that were pinned, as of the click',
     COMMENT COLUMN campaign_version 'of the terms that were pinned, as of the click',
     COMMENT COLUMN offer_version 'of the terms that were pinned, as of the click',

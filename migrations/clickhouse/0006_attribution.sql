@@ -57,8 +57,8 @@ WITH
         ),
         1, units - arraySum(shares)
     ) AS rounded_up,
-    arrayMap(number -> number = 1 ? units : 0, numbers) AS first_units,
-    arrayMap(number -> number = length(touches) ? units : 0, numbers) AS last_units,
+    arrayMap(number -> if(number = 1, units, 0), numbers) AS first_units,
+    arrayMap(number -> if(number = length(touches), units, 0), numbers) AS last_units,
     arrayMap(
         number -> intDiv(units, length(touches)) + (number <= units % length(touches)), numbers
     ) AS linear_units,

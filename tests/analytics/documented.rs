@@ -149,11 +149,7 @@ const ANSWERS: [(&str, &[&str]); 20] = [
     ("10. Money owed, and paid", &["INR 155.95 95.95 60 60"]),
     (
         "11. Average order by offer and country",
-        &[
-            "7 IN 2 1499.5 INR",
-            "7 US 1 9999 INR",
-            "8 IN 1 1000 INR",
-        ],
+        &["7 IN 2 1499.5 INR", "7 US 1 9999 INR", "8 IN 1 1000 INR"],
     ),
     (
         "12. Sales per click by device",
@@ -191,7 +187,10 @@ const ANSWERS: [(&str, &[&str]); 20] = [
         &["0b 2 1 0 0 0.5", "0c 4 0 0 1 0.25", "0a 2 0 0 0 0"],
     ),
     ("19. Shoppers who come back", &["1 1 60", "2 1 95.95"]),
-    ("20. How one creator is doing", &["0a 2 1 63.97", "0b 2 2 0"]),
+    (
+        "20. How one creator is doing",
+        &["0a 2 1 63.97", "0b 2 2 0"],
+    ),
 ];
 
 #[tokio::test]
@@ -204,7 +203,12 @@ async fn every_documented_query_gives_what_the_small_world_says() {
     let engine = Engine::with_the_small_world().await;
     let client = engine.client();
     for (query, (_, expected)) in queries.iter().zip(ANSWERS) {
-        assert_eq!(rows_of(&client, &query.sql).await, expected, "{}", query.title);
+        assert_eq!(
+            rows_of(&client, &query.sql).await,
+            expected,
+            "{}",
+            query.title
+        );
     }
     engine.stop().await;
 }
@@ -212,7 +216,9 @@ async fn every_documented_query_gives_what_the_small_world_says() {
 #[tokio::test]
 async fn how_complete_an_answer_is_says_the_partition_that_is_behind() {
     let document = fs::read_to_string(DOCUMENT).expect("the document");
-    let (_, section) = document.split_once("## Complete up to").expect("the section");
+    let (_, section) = document
+        .split_once("## Complete up to")
+        .expect("the section");
     let (_, sql) = section.split_once("```sql\n").expect("its query");
     let (sql, _) = sql.split_once("```").expect("the block ends");
     let engine = Engine::with_the_small_world().await;
@@ -258,7 +264,10 @@ const WORDS: [(&str, &str); 10] = [
     ("`*_at`", "instants"),
     ("`hour`, `day`", "of the click, UTC"),
     ("`country`, `device`", "of the click; empty: unknown"),
-    ("`currency`", "ISO 4217 code; amounts beside it are in its units"),
+    (
+        "`currency`",
+        "ISO 4217 code; amounts beside it are in its units",
+    ),
 ];
 
 #[derive(Debug, Row, Deserialize)]
@@ -359,11 +368,18 @@ fn render(relations: &[Relation], columns: &[Column]) -> String {
             relation.name, relation.comment
         )
         .expect("a string takes everything");
-        for column in columns.iter().filter(|column| column.relation == relation.name) {
+        for column in columns
+            .iter()
+            .filter(|column| column.relation == relation.name)
+        {
             // A bar would begin another cell.
             let comment = column.comment.replace('|', "\\|");
-            writeln!(text, "| `{}` | {} | {comment} |", column.name, column.data_type)
-                .expect("a string takes everything");
+            writeln!(
+                text,
+                "| `{}` | {} | {comment} |",
+                column.name, column.data_type
+            )
+            .expect("a string takes everything");
         }
     }
     text

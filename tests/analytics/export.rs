@@ -44,7 +44,10 @@ fn refused(output: &Output, directory: &Path) -> String {
     let left: Vec<_> = fs::read_dir(directory).expect("readable").collect();
     assert!(left.is_empty(), "{left:?}");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("hissaback: ") && !text.contains("panicked"), "{text}");
+    assert!(
+        text.contains("hissaback: ") && !text.contains("panicked"),
+        "{text}"
+    );
     text
 }
 
@@ -52,7 +55,9 @@ fn refused(output: &Output, directory: &Path) -> String {
 async fn reads(world: &World, file: &Path, expression: &str) -> u64 {
     let file = file.to_str().expect("ASCII");
     world
-        .count(&format!("SELECT toUInt64({expression}) FROM file('{file}', Parquet)"))
+        .count(&format!(
+            "SELECT toUInt64({expression}) FROM file('{file}', Parquet)"
+        ))
         .await
 }
 
@@ -72,13 +77,19 @@ async fn a_span_of_a_table_is_a_parquet_file() {
     let output = of_clicks.args(SPAN).arg("--out").arg(&clicks).output();
     let report = succeeded(&output.expect("it runs"));
     assert_eq!(report["rows"], 300, "{report}");
-    assert_eq!(report["bytes"], fs::metadata(&clicks).expect("written").len());
+    assert_eq!(
+        report["bytes"],
+        fs::metadata(&clicks).expect("written").len()
+    );
     assert_eq!(reads(&world, &clicks, "count()").await, 300);
     assert_eq!(reads(&world, &clicks, "sum(click_id)").await, 300 * 301 / 2);
 
     // One day of them, by another column, of another tenant, and of a view.
     let claims = directory.path().join("claims.parquet");
-    let mut of_claims = export(&data, &["--table", "v_claims", "--by", "payable_at", "--json"]);
+    let mut of_claims = export(
+        &data,
+        &["--table", "v_claims", "--by", "payable_at", "--json"],
+    );
     of_claims.args(["--tenant", "00000000-0000-0000-0000-000000000001"]);
     let output = of_claims.args(SPAN).arg("--out").arg(&claims).output();
     assert_eq!(succeeded(&output.expect("it runs"))["rows"], 2);
@@ -117,23 +128,58 @@ async fn what_cannot_be_exported_is_said_and_leaves_nothing() {
     let data = world.data.path();
     for (arguments, sentence) in [
         (
-            ["--table", "nowhere", "--from", "2026-09-21", "--to", "2027-01-01"],
+            [
+                "--table",
+                "nowhere",
+                "--from",
+                "2026-09-21",
+                "--to",
+                "2027-01-01",
+            ],
             "there is no table or view \"nowhere\": there are aggregate",
         ),
         (
-            ["--table", "clicks; DROP", "--from", "2026-09-21", "--to", "2027-01-01"],
+            [
+                "--table",
+                "clicks; DROP",
+                "--from",
+                "2026-09-21",
+                "--to",
+                "2027-01-01",
+            ],
             "there is no table or view",
         ),
         (
-            ["--table", "v_clicks", "--from", "2026-09-21", "--to", "2026-09-21"],
+            [
+                "--table",
+                "v_clicks",
+                "--from",
+                "2026-09-21",
+                "--to",
+                "2026-09-21",
+            ],
             "is empty",
         ),
         (
-            ["--table", "v_clicks", "--from", "2020-01-01", "--to", "2020-02-01"],
+            [
+                "--table",
+                "v_clicks",
+                "--from",
+                "2020-01-01",
+                "--to",
+                "2020-02-01",
+            ],
             "holds nothing",
         ),
         (
-            ["--table", "v_clicks", "--from", "yesterday", "--to", "2026-09-21"],
+            [
+                "--table",
+                "v_clicks",
+                "--from",
+                "yesterday",
+                "--to",
+                "2026-09-21",
+            ],
             "neither a day",
         ),
     ] {
@@ -142,7 +188,10 @@ async fn what_cannot_be_exported_is_said_and_leaves_nothing() {
         // clap's own sentence says "error".
         if sentence == "neither a day" {
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(!output.status.success() && text.contains(sentence), "{text}");
+            assert!(
+                !output.status.success() && text.contains(sentence),
+                "{text}"
+            );
         } else {
             let text = refused(&output, directory.path());
             assert!(text.contains(sentence), "{text}");
@@ -153,7 +202,10 @@ async fn what_cannot_be_exported_is_said_and_leaves_nothing() {
         command.args(SPAN).args(extra).output().expect("it runs")
     };
     let text = refused(&with(["--by", "link_id"], "v_clicks"), directory.path());
-    assert!(text.contains("no column of time") && text.contains("clicked_at"), "{text}");
+    assert!(
+        text.contains("no column of time") && text.contains("clicked_at"),
+        "{text}"
+    );
     let tenant = ["--tenant", "00000000-0000-0000-0000-000000000001"];
     let text = refused(&with(tenant, "v_conversions"), directory.path());
     assert!(text.contains("leave --tenant out"), "{text}");
@@ -168,11 +220,17 @@ async fn what_cannot_be_exported_is_said_and_leaves_nothing() {
     fs::write(out, "somebody else's").expect("written");
     let output = with(["--by", "clicked_at"], "v_clicks");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && text.contains("is there already"), "{text}");
+    assert!(
+        !output.status.success() && text.contains("is there already"),
+        "{text}"
+    );
     assert_eq!(fs::read(out).expect("kept"), b"somebody else's");
 
     let nothing = tempfile::tempdir().expect("a directory");
-    let mut elsewhere = export(nothing.path(), &["--table", "v_clicks", "--out", "x.parquet"]);
+    let mut elsewhere = export(
+        nothing.path(),
+        &["--table", "v_clicks", "--out", "x.parquet"],
+    );
     let output = elsewhere.args(SPAN).current_dir(nothing.path()).output();
     let text = refused(&output.expect("it runs"), nothing.path());
     assert!(text.contains("there are no analytics in"), "{text}");
@@ -185,7 +243,7 @@ async fn an_export_that_is_interrupted_leaves_nothing() {
     append_clicks(&world, 1..11).await;
     world.catch_up().await;
     let slow = "CREATE VIEW hissaback.v_slow AS SELECT click_id, clicked_at, sleepEachRow(1) AS slept \
-        FROM hissaback.v_clicks CROSS JOIN numbers(100)";
+        FROM hissaback.v_clicks CROSS JOIN numbers(100) AS number";
     let client = world.client();
     client.query(slow).execute().await.expect("created");
     let directory = tempfile::tempdir().expect("a directory");

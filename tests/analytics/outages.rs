@@ -10,9 +10,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use sinks::analytics::AnalyticsSettings;
+
 use crate::{
+    events::{START, click},
     proxy::{Proxy, Weather},
-    world::{PATIENCE, World, append_clicks},
+    world::{PATIENCE, World},
 };
 
 /// A sink that reaches the engine through a proxy.
@@ -23,10 +26,10 @@ struct Following {
 }
 
 impl Following {
-    fn start(world: &World, proxy: &Proxy) -> Self {
+    fn start(world: &World, proxy: &Proxy, settings: AnalyticsSettings) -> Self {
         let registry = Registry::new();
         let shutdown = CancellationToken::new();
-        let sink = world.sink_to(proxy.client(), &registry);
+        let sink = world.sink_to(proxy.client(), &registry, settings);
         let stop = shutdown.clone();
         let sink = tokio::spawn(async move { sink.run(stop).await.expect("it goes on") });
         Self {
@@ -67,6 +70,15 @@ impl Following {
 const LAG: &str = "hissaback_analytics_lag_records";
 const FAILURES: &str = "hissaback_analytics_insert_failures_total";
 
+/// Appends clicks of one hour.
+async fn append_clicks(world: &World, numbers: std::ops::Range<i64>) {
+    for number in numbers {
+        let mut click = click(number);
+        click.clicked_at = START.plus_millis(number % 3_600_000);
+        world.append(number.to_string(), &click).await;
+    }
+}
+
 /// Rows of clicks in the table itself, and how many clicks they are.
 async fn rows_and_clicks(world: &World) -> (u64, u64) {
     let rows = world.count("SELECT count() FROM hissaback.clicks").await;
@@ -85,7 +97,7 @@ async fn whatever_the_way_to_clickhouse_is_like_nothing_is_lost_or_doubled() {
     // So that a block that was inserted twice would be seen.
     world.stop_merges_of_clicks().await;
     let proxy = Proxy::start(world.socket()).await;
-    let following = Following::start(&world, &proxy);
+    let following = Following::start(&world, &proxy, World::impatient());
     let mut appended = 0;
     for weather in [
         Weather::Refused,
@@ -124,7 +136,12 @@ async fn an_outage_is_told_as_lag_and_made_up_for() {
     const MEANWHILE: i64 = 40_000;
     let world = World::start().await;
     let proxy = Proxy::start(world.socket()).await;
-    let following = Following::start(&world, &proxy);
+    // Batches as they are in production.
+    let settings = AnalyticsSettings {
+        linger: AnalyticsSettings::default().linger,
+        ..World::impatient()
+    };
+    let following = Following::start(&world, &proxy, settings);
     append_clicks(&world, 1..BEFORE + 1).await;
     world.wait_until_complete().await;
 
@@ -133,7 +150,9 @@ async fn an_outage_is_told_as_lag_and_made_up_for() {
     following
         .wait_for_metric(LAG, |lag| lag >= MEANWHILE as f64)
         .await;
-    following.wait_for_metric(FAILURES, |failures| failures > 2.0).await;
+    following
+        .wait_for_metric(FAILURES, |failures| failures > 2.0)
+        .await;
     assert_eq!(world.totals().await.clicks, BEFORE.unsigned_abs());
 
     proxy.set(Weather::Fair);
@@ -163,7 +182,7 @@ async fn an_engine_that_is_killed_at_random_moments_of_inserts_loses_and_doubles
     let mut random = StdRng::seed_from_u64(seed);
     let world = World::start().await;
     let proxy = Proxy::start(world.socket()).await;
-    let following = Following::start(&world, &proxy);
+    let following = Following::start(&world, &proxy, World::impatient());
     let mut health = world.clickhouse.health();
     for kill in 0..KILLS {
         let Health::Ready { process_id } = *health.borrow_and_update() else {

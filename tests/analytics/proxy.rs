@@ -164,7 +164,11 @@ impl Shared {
                 Weather::RequestCut(_) => {}
                 Weather::DiskFull => {
                     let head = String::from_utf8_lossy(bytes);
-                    if head.lines().next().is_some_and(|line| line.contains("INSERT")) {
+                    if head
+                        .lines()
+                        .next()
+                        .is_some_and(|line| line.contains("INSERT"))
+                    {
                         self.spoil();
                         return Some(format!(
                             "HTTP/1.1 500 Internal Server Error\r\n\
