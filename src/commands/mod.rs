@@ -1,6 +1,7 @@
 //! The commands, one module each. Each gives the process's exit as a `Result`: an error is one
 //! sentence for the person who typed the command.
 
+pub mod analytics;
 pub mod audit;
 pub mod backfill;
 pub mod dead_letters;

@@ -12,10 +12,12 @@
 //! so that a repetition changes no number even when the token is forgotten.
 //!
 //! * [`AnalyticsSink`] follows the log.
+//! * [`aggregates`] are computed anew where batches touch them.
 //! * [`migrate`] brings the schema up to date.
 //! * [`completeness`] says how much is in, and what it adds up to.
 //! * [`rows`] are pure functions from events to rows.
 
+pub mod aggregates;
 mod batch;
 pub mod completeness;
 mod journal;

@@ -8,10 +8,11 @@ use stream::{AppendError, Clock, Log, LogError};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    aggregates::{AggregateError, Aggregates},
     journal::{Journal, JournalError},
     metrics::AnalyticsMetrics,
     migrator::{MigrationError, migrate},
-    progress::report_progress,
+    progress::{keep_aggregates, report_progress},
     session::Session,
     store::Store,
 };
@@ -31,6 +32,11 @@ pub struct AnalyticsSettings {
     pub linger: Duration,
     /// How many inserts run at once; analysts' queries share the engine's connections.
     pub inserts_in_flight: usize,
+    /// How often aggregates are computed that batches touched.
+    pub aggregate_interval: Duration,
+    /// How often they are while the sink is more than a batch behind: the longer, the fewer hours
+    /// are computed twice while it catches up.
+    pub aggregate_interval_behind: Duration,
     /// How often lag and completeness are told.
     pub progress_interval: Duration,
     /// The first wait after a failure; each further one is twice as long.
@@ -48,6 +54,8 @@ impl Default for AnalyticsSettings {
             bytes_max: 64 * 1024 * 1024,
             linger: Duration::from_secs(1),
             inserts_in_flight: 3,
+            aggregate_interval: Duration::from_secs(2),
+            aggregate_interval_behind: Duration::from_mins(2),
             progress_interval: Duration::from_secs(5),
             back_off_min: Duration::from_millis(200),
             back_off_max: Duration::from_secs(30),
@@ -77,6 +85,9 @@ pub enum AnalyticsError {
     /// Positions could not be kept.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Aggregates could not be marked.
+    #[error(transparent)]
+    Aggregates(#[from] AggregateError),
     /// Reading a batch's records ended in a defect.
     #[error("reading a batch failed: {0}")]
     Reading(#[from] tokio::task::JoinError),
@@ -91,7 +102,12 @@ impl AnalyticsError {
             | Self::ClickHouse(_)
             | Self::Replaced
             | Self::DeadLetters(_)
-            | Self::Journal(JournalError::Database(_) | JournalError::Fenced(_)) => true,
+            | Self::Journal(JournalError::Database(_) | JournalError::Fenced(_))
+            | Self::Aggregates(AggregateError::ClickHouse(_) | AggregateError::Database(_)) => true,
+            Self::Aggregates(AggregateError::Journal(error)) => match error {
+                JournalError::Database(_) | JournalError::Fenced(_) => true,
+                JournalError::Damaged(_) => false,
+            },
             Self::Log(error) => match error {
                 LogError::Storage { .. } | LogError::NotAssigned { .. } => true,
                 LogError::Closed
@@ -118,6 +134,7 @@ pub struct AnalyticsSink {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) journal: Journal,
     pub(super) store: Store,
+    pub(super) aggregates: Aggregates,
     pub(super) metrics: AnalyticsMetrics,
     pub(super) settings: AnalyticsSettings,
 }
@@ -137,6 +154,7 @@ impl AnalyticsSink {
         Self {
             log,
             clock,
+            aggregates: Aggregates::new(client.clone(), pool.clone()),
             journal: Journal::new(pool),
             store: Store::new(client, metrics.clone()),
             metrics,
@@ -154,6 +172,7 @@ impl AnalyticsSink {
         tokio::select! {
             result = self.follow(&shutdown) => result,
             () = report_progress(&self) => Ok(()),
+            () = keep_aggregates(&self) => Ok(()),
         }
     }
 
