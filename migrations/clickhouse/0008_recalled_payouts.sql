@@ -29,3 +29,15 @@ LEFT JOIN
     FROM hissaback.payout_steps FINAL
     GROUP BY payout_id
 ) AS steps ON steps.payout_id = payout.payout_id;
+
+ALTER TABLE hissaback.v_payouts
+    MODIFY COMMENT 'One row for each payout, with the state that its steps add up to';
+
+ALTER TABLE hissaback.v_payouts
+    COMMENT COLUMN amount 'of the card',
+    COMMENT COLUMN as_of 'of the run: only claims payable before it are in',
+    COMMENT COLUMN method 'the rail: agcod',
+    COMMENT COLUMN item_claims 'claims that it pays, one by one',
+    COMMENT COLUMN item_amounts 'how much of each',
+    COMMENT COLUMN state 'queued, or its newest step; a card that was cancelled stays cancelled, one that was funded funded, whatever is told again after it',
+    COMMENT COLUMN attempts 'calls to the rail';

@@ -65,7 +65,8 @@ impl Beside {
                     CommandBody::MatchByHand(_)
                     | CommandBody::ReleasePayout(_)
                     | CommandBody::CancelPayout(_)
-                    | CommandBody::ChannelSwitch(_) => return,
+                    | CommandBody::ChannelSwitch(_)
+                    | CommandBody::ResendMessage(_) => return,
                 };
                 // The first one under an id counts.
                 if seen.insert(command.command_id) {
