@@ -200,7 +200,10 @@ impl fmt::Display for ReplayReport {
             writeln!(f, "{} not yet applied by the ledger", self.not_yet_applied)?;
         }
         for position in &self.usable_now {
-            writeln!(f, "{position} was given up, and can be used by now: redrive it")?;
+            writeln!(
+                f,
+                "{position} was given up, and can be used by now: redrive it"
+            )?;
         }
         for (cause, totals) in &self.causes {
             writeln!(f, "\n{}: {} claims", cause.words(), totals.claims)?;
@@ -235,7 +238,11 @@ impl fmt::Display for Difference {
         let (claim, click, tenant) = (self.claim, self.click_id, self.tenant_id);
         writeln!(f, "  claim {claim} of click {click}, tenant {tenant}{kind}")?;
         if !self.decided_otherwise.is_empty() {
-            writeln!(f, "    decided otherwise: {}", self.decided_otherwise.join(", "))?;
+            writeln!(
+                f,
+                "    decided otherwise: {}",
+                self.decided_otherwise.join(", ")
+            )?;
         }
         for Column {
             column,
@@ -243,7 +250,10 @@ impl fmt::Display for Difference {
             replay,
         } in &self.columns
         {
-            writeln!(f, "    {column}: {ledger} in the ledger, {replay} by the log")?;
+            writeln!(
+                f,
+                "    {column}: {ledger} in the ledger, {replay} by the log"
+            )?;
         }
         Ok(())
     }

@@ -97,7 +97,9 @@ impl Beside {
                 if span.holds(record.position, record.appended_at) {
                     touched.insert(result.payout_id);
                 }
-                let state = states.entry(result.payout_id).or_insert(PayoutState::Queued);
+                let state = states
+                    .entry(result.payout_id)
+                    .or_insert(PayoutState::Queued);
                 *state = state.after(result.step);
             })
             .await?;

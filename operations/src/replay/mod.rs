@@ -152,11 +152,14 @@ impl Replay {
             rows: None,
             outcome: Compared::default(),
         };
-        let (read, neighbourhoods) =
-            history::read(&source, &judge, &beside, &scope, async |grouped, neighbours| {
-                comparison.take(grouped, neighbours, &mut moment).await
-            })
-            .await?;
+        let (read, neighbourhoods) = history::read(
+            &source,
+            &judge,
+            &beside,
+            &scope,
+            async |grouped, neighbours| comparison.take(grouped, neighbours, &mut moment).await,
+        )
+        .await?;
         let mut report = ReplayReport {
             equal: true,
             span: settings.span,
@@ -192,7 +195,11 @@ impl Replay {
         } = comparison;
         let vanished: BTreeSet<EventId> = outcome.vanished.into_iter().collect();
         let unseen = rows.map(|rows| rows.unseen()).unwrap_or_default();
-        let clicks = outcome.mismatches.iter().map(|one| one.row.click()).collect();
+        let clicks = outcome
+            .mismatches
+            .iter()
+            .map(|one| one.row.click())
+            .collect();
         let published = Published::read(&*self.log, &clicks).await?;
         for mismatches in outcome.mismatches.chunks(ROWS_AT_A_TIME) {
             let names: Vec<_> = mismatches.iter().map(|one| one.row.claim()).collect();
@@ -324,7 +331,9 @@ fn compare(
             found,
             recorded: recorded.get(&state.name).map(ClaimRow::of),
             decided_otherwise: decided_otherwise.into_iter().collect(),
-            corrected: state.reasons().any(|reason| reason == StatusReason::Corrected),
+            corrected: state
+                .reasons()
+                .any(|reason| reason == StatusReason::Corrected),
         });
     }
     Ok(())
