@@ -23,6 +23,8 @@ pub struct ReplayReport {
     pub reports_in_span: u64,
     /// Claims that the span touches, compared with their rows.
     pub claims: u64,
+    /// How many were folded and compared in a second, reading aside.
+    pub folded_per_second: u64,
     /// Claims that differ.
     pub different: u64,
     /// Reports that the ledger had no decision on yet, and claims of which only the payment is

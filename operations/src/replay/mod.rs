@@ -27,6 +27,7 @@ mod what_if;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use processors::rules::split::Parts;
@@ -109,14 +110,23 @@ struct Mismatch {
     corrected: bool,
 }
 
-/// What a thread found.
+/// What a thread found, or all of them.
 #[derive(Default)]
 struct Compared {
     claims: u64,
+    /// How long folding and comparing took.
+    took: Duration,
     mismatches: Vec<Mismatch>,
     /// Claims of the recorded decisions that today's have under no name.
     vanished: Vec<EventId>,
     failed: Option<ReplayError>,
+}
+
+impl Compared {
+    fn claims_per_second(&self) -> u64 {
+        let millis = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+        self.claims.saturating_mul(1_000) / millis.max(1)
+    }
 }
 
 impl Replay {
@@ -166,6 +176,7 @@ impl Replay {
             reports: read.reports,
             reports_in_span: read.in_span,
             claims: comparison.outcome.claims,
+            folded_per_second: comparison.outcome.claims_per_second(),
             different: 0,
             not_yet_applied: read.undecided,
             usable_now: read.usable_now,
@@ -274,6 +285,7 @@ impl Comparison<'_> {
             let all = grouped.iter().map(|packed| packed.neighbours);
             all.filter(|one| neighbourhoods.touched(*one)).collect()
         });
+        let began = Instant::now();
         let outcomes = tokio::task::spawn_blocking(move || {
             let wanted = |neighbours| match &touched {
                 Some(touched) => touched.contains(&neighbours),
@@ -285,7 +297,9 @@ impl Comparison<'_> {
                 }
             })
         });
-        for outcome in outcomes.await? {
+        let outcomes = outcomes.await?;
+        self.outcome.took += began.elapsed();
+        for outcome in outcomes {
             if let Some(error) = outcome.failed {
                 return Err(error);
             }
