@@ -118,8 +118,10 @@ pub async fn write<W: Write>(
         output,
         hash: Sha256::new(),
     };
-    let head = serde_json::json!({ "kind": "ledger", "format": FORMAT, "tenant_id": tenant });
-    lines.write(&head.to_string())?;
+    let whose = tenant.map_or_else(|| "null".to_owned(), |tenant| format!("\"{tenant}\""));
+    lines.write(&format!(
+        r#"{{"kind":"ledger","format":{FORMAT},"tenant_id":{whose}}}"#
+    ))?;
     let mut dump = CanonicalDump {
         sha256: String::new(),
         claims: lines.write_all(&mut snapshot, CLAIMS, tenant).await?,
