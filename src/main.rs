@@ -13,8 +13,9 @@ use hissaback::{
         explain::ExplainArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
         migrate::MigrateArguments, payout::PayoutArguments, reconcile::ReconcileArguments,
         reference::ReferenceArguments, replay::ReplayArguments, retention::RetentionArguments,
-        role::RoleCommand, secrets::SecretsArguments, unmatched::UnmatchedArguments,
-        up::UpArguments, verify::VerifyArguments, what_if::WhatIfArguments,
+        role::RoleCommand, secrets::SecretsArguments, silence::SilenceArguments,
+        unmatched::UnmatchedArguments, up::UpArguments, verify::VerifyArguments,
+        what_if::WhatIfArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
 };
@@ -60,6 +61,8 @@ enum Command {
     WhatIf(WhatIfArguments),
     /// Fold the whole log into a second, empty ledger, and compare the two to the byte.
     Verify(VerifyArguments),
+    /// Campaigns that have gone quiet, by their own history.
+    Silence(SilenceArguments),
     /// Check the invariants of ledger and analytics; exits with 1 if one is broken.
     Audit(AuditArguments),
     /// Bring the schemas of services up to date: PostgreSQL, ClickHouse, topics, the registry.
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => commands::block_on(commands::replay::run(arguments)),
         Command::WhatIf(arguments) => commands::block_on(commands::what_if::run(arguments)),
         Command::Verify(arguments) => commands::block_on(commands::verify::run(arguments)),
+        Command::Silence(arguments) => commands::block_on(commands::silence::run(arguments)),
         Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
         Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
         Command::Log(arguments) => commands::block_on(commands::log_copy::run(arguments)),

@@ -22,6 +22,7 @@ pub mod retention;
 pub mod role;
 pub mod secrets;
 pub mod serving;
+pub mod silence;
 pub mod unmatched;
 pub mod up;
 pub mod verify;

@@ -105,6 +105,7 @@ pub struct HistoryArguments {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Of which installation.
     #[command(flatten)]
     pub installation: InstallationArguments,
 }

@@ -142,6 +142,10 @@ fn options(
         payouts,
         messages,
         retention: configuration.retention.periods()?,
+        verification: match configuration.verification.daily {
+            true => Some(platform.scratch(configuration)?),
+            false => None,
+        },
         committed: None,
     })
 }

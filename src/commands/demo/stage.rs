@@ -121,6 +121,7 @@ impl DemoStage {
             payouts: Some(payouts),
             messages: Some(sms),
             retention: Periods::default(),
+            verification: None,
             committed: Some(Arc::new(move |event_id, _latency| {
                 locked(&noted)
                     .entry(event_id)
