@@ -2,10 +2,11 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo kafka test chaos check clean-data
+.PHONY: help setup setup-build setup-demo build demo kafka test chaos bench-replay check clean-data
 
 CARGO_TARGET_DIR ?= target
 KILLS ?= 216
+CONVERSIONS ?= 600000
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
 
@@ -43,6 +44,10 @@ chaos: setup ## Kill the product at every commit point: make chaos KILLS=216 SEE
 	cargo test --locked --features commit-points --test kill -- --ignored --nocapture kills_at
 	cargo test --locked --features commit-points,positions-first --test kill -- --ignored \
 		--nocapture a_position
+
+bench-replay: export CONVERSIONS := $(CONVERSIONS)
+bench-replay: setup ## Replay a month of a shop, and measure it: make bench-replay CONVERSIONS=6000000
+	cargo bench --locked --package operations --bench replay
 
 check: setup-build ## Check format, lints and documentation
 	cargo fmt --all --check
