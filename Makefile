@@ -2,11 +2,12 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts check clean-data
+.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts bench-replay check clean-data
 
 CARGO_TARGET_DIR ?= target
 KILLS ?= 216
 PAYOUTS ?= 100000
+CONVERSIONS ?= 600000
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
 
@@ -51,6 +52,10 @@ payouts: export HISSABACK_PAYOUTS_REPORT = $(abspath $(CARGO_TARGET_DIR))/payout
 payouts: export HISSABACK_PAYOUTS_DOCUMENT = $(abspath docs/reliability.md)
 payouts: setup ## Make many payouts while things go wrong: make payouts PAYOUTS=100000 SEED=1
 	cargo test --locked --package sinks --test payouts_proof -- --ignored --nocapture as_many
+
+bench-replay: export CONVERSIONS := $(CONVERSIONS)
+bench-replay: setup ## Replay a month of a shop, and measure it: make bench-replay CONVERSIONS=6000000
+	cargo bench --locked --package operations --bench replay
 
 check: setup-build ## Check format, lints and documentation
 	cargo fmt --all --check

@@ -11,9 +11,11 @@ use hissaback::{
         self, audit::AuditArguments, backfill::BackfillArguments, contacts::ContactsArguments,
         dead_letters::DeadLettersArguments, demo::DemoArguments, erase::EraseArguments,
         explain::ExplainArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
-        migrate::MigrateArguments, payout::PayoutArguments, reference::ReferenceArguments,
-        retention::RetentionArguments, role::RoleCommand, secrets::SecretsArguments,
-        unmatched::UnmatchedArguments, up::UpArguments,
+        migrate::MigrateArguments, payout::PayoutArguments, reconcile::ReconcileArguments,
+        reference::ReferenceArguments, replay::ReplayArguments, retention::RetentionArguments,
+        role::RoleCommand, secrets::SecretsArguments, silence::SilenceArguments,
+        unmatched::UnmatchedArguments, up::UpArguments, verify::VerifyArguments,
+        what_if::WhatIfArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
 };
@@ -35,6 +37,8 @@ enum Command {
     Demo(DemoArguments),
     /// Read a network's CSV export through the same pipeline as postbacks.
     Backfill(BackfillArguments),
+    /// Compare a network's CSV export with the ledger, and append what is missing or differs.
+    Reconcile(ReconcileArguments),
     /// Tenants, offers, campaigns and links.
     Reference(ReferenceArguments),
     /// Retire what is past its period, and make partitions ahead; `up` does it daily.
@@ -51,6 +55,14 @@ enum Command {
     DeadLetters(DeadLettersArguments),
     /// Reports without a claim: look, match to a click by hand, give up.
     Unmatched(UnmatchedArguments),
+    /// Fold the log again, in memory, and hold it against the ledger; exits with 1 if they differ.
+    Replay(ReplayArguments),
+    /// Fold the log under other rules or terms, and tell what would have been.
+    WhatIf(WhatIfArguments),
+    /// Fold the whole log into a second, empty ledger, and compare the two to the byte.
+    Verify(VerifyArguments),
+    /// Campaigns that have gone quiet, by their own history.
+    Silence(SilenceArguments),
     /// Check the invariants of ledger and analytics; exits with 1 if one is broken.
     Audit(AuditArguments),
     /// Bring the schemas of services up to date: PostgreSQL, ClickHouse, topics, the registry.
@@ -80,6 +92,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => commands::block_on(commands::up::run(arguments)),
         Command::Demo(arguments) => commands::block_on(commands::demo::run(arguments)),
         Command::Backfill(arguments) => commands::block_on(commands::backfill::run(arguments)),
+        Command::Reconcile(arguments) => commands::block_on(commands::reconcile::run(arguments)),
         Command::Reference(arguments) => commands::block_on(commands::reference::run(arguments)),
         Command::Retention(arguments) => commands::block_on(commands::retention::run(arguments)),
         Command::Erase(arguments) => commands::block_on(commands::erase::run(arguments)),
@@ -89,6 +102,10 @@ fn main() -> ExitCode {
         }
         Command::Unmatched(arguments) => commands::block_on(commands::unmatched::run(arguments)),
         Command::Payout(arguments) => commands::block_on(commands::payout::run(arguments)),
+        Command::Replay(arguments) => commands::block_on(commands::replay::run(arguments)),
+        Command::WhatIf(arguments) => commands::block_on(commands::what_if::run(arguments)),
+        Command::Verify(arguments) => commands::block_on(commands::verify::run(arguments)),
+        Command::Silence(arguments) => commands::block_on(commands::silence::run(arguments)),
         Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
         Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
         Command::Log(arguments) => commands::block_on(commands::log_copy::run(arguments)),

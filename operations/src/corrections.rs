@@ -205,7 +205,9 @@ pub fn extent(corrections: &[Correction]) -> Extent {
 }
 
 fn hash(corrections: &[Correction]) -> Result<String, serde_json::Error> {
-    Ok(hex::encode(Sha256::digest(serde_json::to_vec(corrections)?)))
+    Ok(hex::encode(Sha256::digest(serde_json::to_vec(
+        corrections,
+    )?)))
 }
 
 fn checked<'a>(name: &'static str, text: &'a str) -> Result<&'a str, CorrectionError> {
@@ -330,7 +332,12 @@ pub async fn approve(
     .execute(&mut *transaction)
     .await?;
     transaction.commit().await?;
-    tracing::info!(proposal_id, operator, claims = corrections.len(), "corrections given");
+    tracing::info!(
+        proposal_id,
+        operator,
+        claims = corrections.len(),
+        "corrections given"
+    );
     Ok(applied)
 }
 

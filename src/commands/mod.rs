@@ -14,13 +14,19 @@ pub mod log_copy;
 pub mod ledger_dump;
 pub mod migrate;
 pub mod payout;
+pub mod pipeline;
+pub mod reconcile;
 pub mod reference;
+pub mod replay;
 pub mod retention;
 pub mod role;
 pub mod secrets;
 pub mod serving;
+pub mod silence;
 pub mod unmatched;
 pub mod up;
+pub mod verify;
+pub mod what_if;
 
 use std::path::PathBuf;
 

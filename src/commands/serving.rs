@@ -137,6 +137,10 @@ fn options(
         messages,
         retention: configuration.retention.periods()?,
         delivery_reports: configuration.messages.delivery_reports(),
+        verification: match configuration.verification.daily {
+            true => Some(platform.scratch(configuration)?),
+            false => None,
+        },
         committed: None,
     })
 }

@@ -45,10 +45,20 @@ pub struct Configuration {
     pub secrets: SecretsSource,
     /// How long things are kept.
     pub retention: Retention,
+    /// The proof of replay, by schedule.
+    pub verification: Verification,
     /// Gift cards; without it, payouts are requested and stay queued.
     pub agcod: Option<Agcod>,
     /// How shoppers are told.
     pub messages: Messages,
+}
+
+/// The whole log folded anew and compared with the ledger, by schedule.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Verification {
+    /// Whether that is done once a day.
+    pub daily: bool,
 }
 
 /// How HTTP is served.

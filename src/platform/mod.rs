@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use api::{ComponentState, HealthReport, HealthSource};
+use operations::verification::ScratchConnections;
 use secrecy::ExposeSecret;
 use sqlx::{PgConnection, PgPool};
 use stream::{Clock, Log, registry::EmbeddedRegistry};
@@ -26,6 +27,7 @@ pub use self::{
     postgres::{Postgres, postgres_may_return},
 };
 use crate::{
+    configuration::Configuration,
     embedded::{ClickHouseAvailability, ClickHouseOptions, DataDirectory},
     roles::Role,
     secrets::Secrets,
@@ -100,6 +102,14 @@ impl Platform {
     /// When the process isn't one of those that have them.
     pub fn operator(&self) -> anyhow::Result<&PgPool> {
         self.postgres.operator()
+    }
+
+    /// How to make a second ledger beside this one.
+    ///
+    /// # Errors
+    /// When nothing is known of the owner of a server's database.
+    pub fn scratch(&self, configuration: &Configuration) -> anyhow::Result<ScratchConnections> {
+        self.postgres.scratch(configuration)
     }
 
     /// Keys and tokens.

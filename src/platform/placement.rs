@@ -172,6 +172,25 @@ impl Placement {
         placement.over(data_dir)
     }
 
+    /// For a command that only reads the log and the ledger: it has no key, and no analytics.
+    ///
+    /// # Errors
+    /// As [`Placement::of_everything`].
+    pub fn of_clean_room(
+        configuration: &Configuration,
+        data_dir: PathBuf,
+    ) -> Result<Self, PlacementError> {
+        Self {
+            role: None,
+            log: log_place(configuration)?,
+            postgres: postgres_place(configuration, Some("this command"))?,
+            clickhouse: ClickHousePlace::Unused,
+            secrets: None,
+            data_dir: None,
+        }
+        .over(data_dir)
+    }
+
     /// For a role that is a process of its own.
     ///
     /// # Errors
@@ -370,6 +389,18 @@ mod tests {
         let alone = Placement::of_command(&Configuration::default(), DIRECTORY.into());
         let alone = alone.expect("possible");
         assert!(matches!(alone.clickhouse, ClickHousePlace::Embedded));
+    }
+
+    #[test]
+    fn a_clean_room_has_neither_keys_nor_analytics() {
+        let mut configuration = external();
+        configuration.secrets = SecretsSource::default();
+        for configuration in [configuration, Configuration::default()] {
+            let room = Placement::of_clean_room(&configuration, DIRECTORY.into());
+            let room = room.expect("possible");
+            assert!(room.secrets.is_none());
+            assert!(matches!(room.clickhouse, ClickHousePlace::Unused));
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use api::{ComponentHealth, ComponentState, HealthSource};
 use arc_swap::ArcSwap;
 use operations::{
     audit::Auditor, event_ids::EventIdSource, payout_run::PayoutRuns, retention::Periods,
+    verification::ScratchConnections,
 };
 use prometheus::Registry;
 use schemas::{event_id::EventIds, reference::ReferenceData};
@@ -53,6 +54,8 @@ pub struct RoleOptions {
     pub retention: Periods,
     /// How the gateway writes delivery reports, and what it proves itself by.
     pub delivery_reports: Option<(ReportFields, SecretString)>,
+    /// Where the whole log is folded anew once a day, if it is.
+    pub verification: Option<ScratchConnections>,
     /// Told of each report that the ledger committed.
     pub committed: Option<CommitObserver>,
 }

@@ -7,6 +7,7 @@ use operations::{
     healing::{Healer, HealingMetrics, HealingSettings},
     payout_run::PayoutRuns,
     retention::Periods,
+    verification::ScratchConnections,
 };
 use processors::stage::{Stage, StageMetrics, StageSettings};
 use sinks::{
@@ -34,6 +35,7 @@ impl Roles {
             messages,
             retention,
             delivery_reports,
+            verification,
             committed,
         } = options;
         let payout_runs = shared.payout_runs(payouts.as_ref());
@@ -52,7 +54,12 @@ impl Roles {
                         self.start_dispatcher(shared, config, messages)?;
                     }
                 }
-                Role::Schedule => self.start_schedules(shared, payout_runs.clone(), retention)?,
+                Role::Schedule => {
+                    self.start_schedules(shared, payout_runs.clone(), retention)?;
+                    if let Some(connections) = verification.clone() {
+                        self.start_verification(shared, connections)?;
+                    }
+                }
             }
         }
         let router = super::http::router(shared, &roles, ingest, payout_runs, delivery_reports)?;
@@ -221,6 +228,27 @@ impl Roles {
                 Ok(())
             });
         }
+        Ok(())
+    }
+
+    /// The log folded anew once a day.
+    fn start_verification(
+        &mut self,
+        shared: &Shared<'_>,
+        connections: ScratchConnections,
+    ) -> anyhow::Result<()> {
+        let verification = schedules::DailyVerification::new(
+            Arc::clone(&shared.platform.log),
+            shared.platform.operator()?.clone(),
+            Arc::clone(&shared.platform.clock),
+            connections,
+            &shared.registry,
+        )?;
+        let shutdown = shared.shutdown.clone();
+        self.spawn("verification", async move {
+            verification.run(shutdown).await;
+            Ok(())
+        });
         Ok(())
     }
 

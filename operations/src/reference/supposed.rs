@@ -18,14 +18,17 @@ use schemas::{
 
 use super::{
     editions::{self, Content, Edition, Subject, rate},
-    file::{CampaignVersion, FraudRuleSet, FraudRuleValues, Lock, OfferVersion, Rate,
-           ReferenceFile, TenantVersion},
+    file::{
+        CampaignVersion, FraudRuleSet, FraudRuleValues, Lock, OfferVersion, Rate, ReferenceFile,
+        TenantVersion,
+    },
     problem::{Problem, Problems},
     validation::values,
 };
 
 /// What is wrong with a thing that isn't recorded.
-const UNKNOWN: &str = "it isn't in the reference data: only what is there can be supposed otherwise";
+const UNKNOWN: &str =
+    "it isn't in the reference data: only what is there can be supposed otherwise";
 
 /// The recorded data, with what a file supposes.
 ///
@@ -104,7 +107,10 @@ impl Supposed {
             }
             (Subject::CommissionRules, Content::CommissionRules(set)) => {
                 let value = editions::commission_rules(set, &edition.path)?;
-                self.commission_rules.entry(()).or_default().push((at, value));
+                self.commission_rules
+                    .entry(())
+                    .or_default()
+                    .push((at, value));
             }
             (Subject::Lock(tenant_id), Content::Lock(lock)) => {
                 let value = locked_before(lock);
@@ -276,7 +282,10 @@ fn fraud_rules(set: &FraudRuleSet) -> FraudRules {
 
 /// The end of the last locked day.
 fn locked_before(lock: &Lock) -> Timestamp {
-    let day_after = lock.locked_through.succ_opt().unwrap_or(lock.locked_through);
+    let day_after = lock
+        .locked_through
+        .succ_opt()
+        .unwrap_or(lock.locked_through);
     day_after.and_time(NaiveTime::MIN).and_utc().into()
 }
 
@@ -299,7 +308,10 @@ mod tests {
         let at = Timestamp::from_millis;
         let given = vec![(at(15), 'x'), (at(25), 'y')];
         let supposed = from_then_on(Some(&recorded), given);
-        assert_eq!(supposed, versions(&[(1, 10, 'a'), (4, 15, 'x'), (5, 25, 'y')]));
+        assert_eq!(
+            supposed,
+            versions(&[(1, 10, 'a'), (4, 15, 'x'), (5, 25, 'y')])
+        );
         let nothing_before = from_then_on(Some(&recorded), vec![(at(0), 'z')]);
         assert_eq!(nothing_before, versions(&[(4, 0, 'z')]));
     }
@@ -309,7 +321,11 @@ mod tests {
         let file = include_str!("../../../schemas/examples/reference.json");
         let file = ReferenceFile::parse(file).expect("a reference file");
         let problems = suppose(&file, &ReferenceData::default()).expect_err("refused");
-        let paths: Vec<_> = problems.as_slice().iter().map(|one| one.path.as_str()).collect();
+        let paths: Vec<_> = problems
+            .as_slice()
+            .iter()
+            .map(|one| one.path.as_str())
+            .collect();
         assert_eq!(
             paths,
             [

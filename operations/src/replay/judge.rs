@@ -126,9 +126,9 @@ fn report_of(decision: &Decision) -> ConversionReported {
 pub(super) fn usable_now(decision: &Decision, report: Option<&ConversionReported>) -> bool {
     match &decision.outcome {
         Outcome::Matched(_) | Outcome::Unmatched(_) => false,
-        Outcome::Ignored(_) => report.is_some_and(|report| {
-            report.malformed.is_none() && report.reported.is_some()
-        }),
+        Outcome::Ignored(_) => {
+            report.is_some_and(|report| report.malformed.is_none() && report.reported.is_some())
+        }
         Outcome::Poisoned(_) => report.is_some(),
     }
 }

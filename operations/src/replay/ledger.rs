@@ -72,8 +72,7 @@ impl Moment {
         Ok(Self {
             transaction,
             watermark,
-            retired_before: retired_before
-                .map_or(NEVER, Timestamp::from),
+            retired_before: retired_before.map_or(NEVER, Timestamp::from),
             payouts_at_rest: !unsent && read,
         })
     }
@@ -179,7 +178,10 @@ impl Rows {
 
     /// Rows of claims that no fold had.
     pub fn unseen(&self) -> Vec<EventId> {
-        let unseen = self.0.iter().filter(|(_, mark)| !mark.seen.load(Ordering::Relaxed));
+        let unseen = self
+            .0
+            .iter()
+            .filter(|(_, mark)| !mark.seen.load(Ordering::Relaxed));
         let mut unseen: Vec<_> = unseen.map(|(claim, _)| *claim).collect();
         unseen.sort_unstable();
         unseen

@@ -27,6 +27,7 @@ mod what_if;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use processors::rules::split::Parts;
@@ -109,14 +110,23 @@ struct Mismatch {
     corrected: bool,
 }
 
-/// What a thread found.
+/// What a thread found, or all of them.
 #[derive(Default)]
 struct Compared {
     claims: u64,
+    /// How long folding and comparing took.
+    took: Duration,
     mismatches: Vec<Mismatch>,
     /// Claims of the recorded decisions that today's have under no name.
     vanished: Vec<EventId>,
     failed: Option<ReplayError>,
+}
+
+impl Compared {
+    fn claims_per_second(&self) -> u64 {
+        let millis = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+        self.claims.saturating_mul(1_000) / millis.max(1)
+    }
 }
 
 impl Replay {
@@ -152,17 +162,21 @@ impl Replay {
             rows: None,
             outcome: Compared::default(),
         };
-        let (read, neighbourhoods) =
-            history::read(&source, &judge, &beside, &scope, async |grouped, neighbours| {
-                comparison.take(grouped, neighbours, &mut moment).await
-            })
-            .await?;
+        let (read, neighbourhoods) = history::read(
+            &source,
+            &judge,
+            &beside,
+            &scope,
+            async |grouped, neighbours| comparison.take(grouped, neighbours, &mut moment).await,
+        )
+        .await?;
         let mut report = ReplayReport {
             equal: true,
             span: settings.span,
             reports: read.reports,
             reports_in_span: read.in_span,
             claims: comparison.outcome.claims,
+            folded_per_second: comparison.outcome.claims_per_second(),
             different: 0,
             not_yet_applied: read.undecided,
             usable_now: read.usable_now,
@@ -192,7 +206,11 @@ impl Replay {
         } = comparison;
         let vanished: BTreeSet<EventId> = outcome.vanished.into_iter().collect();
         let unseen = rows.map(|rows| rows.unseen()).unwrap_or_default();
-        let clicks = outcome.mismatches.iter().map(|one| one.row.click()).collect();
+        let clicks = outcome
+            .mismatches
+            .iter()
+            .map(|one| one.row.click())
+            .collect();
         let published = Published::read(&*self.log, &clicks).await?;
         for mismatches in outcome.mismatches.chunks(ROWS_AT_A_TIME) {
             let names: Vec<_> = mismatches.iter().map(|one| one.row.claim()).collect();
@@ -267,6 +285,7 @@ impl Comparison<'_> {
             let all = grouped.iter().map(|packed| packed.neighbours);
             all.filter(|one| neighbourhoods.touched(*one)).collect()
         });
+        let began = Instant::now();
         let outcomes = tokio::task::spawn_blocking(move || {
             let wanted = |neighbours| match &touched {
                 Some(touched) => touched.contains(&neighbours),
@@ -278,7 +297,9 @@ impl Comparison<'_> {
                 }
             })
         });
-        for outcome in outcomes.await? {
+        let outcomes = outcomes.await?;
+        self.outcome.took += began.elapsed();
+        for outcome in outcomes {
             if let Some(error) = outcome.failed {
                 return Err(error);
             }
@@ -324,7 +345,9 @@ fn compare(
             found,
             recorded: recorded.get(&state.name).map(ClaimRow::of),
             decided_otherwise: decided_otherwise.into_iter().collect(),
-            corrected: state.reasons().any(|reason| reason == StatusReason::Corrected),
+            corrected: state
+                .reasons()
+                .any(|reason| reason == StatusReason::Corrected),
         });
     }
     Ok(())

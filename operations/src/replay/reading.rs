@@ -47,7 +47,9 @@ pub(super) async fn records(log: &dyn Log, watermark: &Watermark) -> Result<u64,
     for (topic, partition) in watermark.0.keys().copied() {
         if topic != Topic::Clicks {
             let low = log.watermarks(topic, partition).await?.low;
-            records += (watermark.end((topic, partition)) - low).max(0).unsigned_abs();
+            records += (watermark.end((topic, partition)) - low)
+                .max(0)
+                .unsigned_abs();
         }
     }
     for partition in 0..Topic::Conversions.partitions() {
@@ -158,7 +160,11 @@ impl Source<'_> {
             reports.extend(partition.reports.drain());
             decisions.extend(partition.decisions.drain());
         }
-        let joined = |position| partitions.iter().any(|partition| partition.joined.holds(position));
+        let joined = |position| {
+            partitions
+                .iter()
+                .any(|partition| partition.joined.holds(position))
+        };
         let mut batch = Batch::default();
         for (position, decision) in decisions {
             // Repeated in another partition.
@@ -181,7 +187,11 @@ impl Source<'_> {
         judge: &Arc<Judge>,
         sender: mpsc::Sender<Batch>,
     ) -> Result<Joining, ReplayError> {
-        let end = self.log.watermarks(Topic::Conversions, partition).await?.high;
+        let end = self
+            .log
+            .watermarks(Topic::Conversions, partition)
+            .await?
+            .high;
         let mut reports = self.reader((Topic::Conversions, partition), end).await?;
         let decided = (Topic::Decisions, partition);
         let mut decisions = self.reader(decided, self.watermark.end(decided)).await?;
@@ -189,8 +199,13 @@ impl Source<'_> {
         loop {
             // Whichever lags; the other once that is at its end.
             let lagging = joining.reports.len() <= joining.decisions.len();
-            let reading_reports = !reports.left.is_empty() && (lagging || decisions.left.is_empty());
-            let reader = if reading_reports { &mut reports } else { &mut decisions };
+            let reading_reports =
+                !reports.left.is_empty() && (lagging || decisions.left.is_empty());
+            let reader = if reading_reports {
+                &mut reports
+            } else {
+                &mut decisions
+            };
             let Some(records) = next(reader).await? else {
                 return Ok(joining);
             };

@@ -312,9 +312,15 @@ impl Packed {
                     ("fields", self.fields != other.fields),
                     ("terms", ours.terms != theirs.terms),
                     ("rules", ours.rules != theirs.rules),
-                    ("signals", ours.signals != theirs.signals || ours.score != theirs.score),
+                    (
+                        "signals",
+                        ours.signals != theirs.signals || ours.score != theirs.score,
+                    ),
                     ("self_purchase", ours.self_purchase != theirs.self_purchase),
-                    ("lock", ours.books_locked_before != theirs.books_locked_before),
+                    (
+                        "lock",
+                        ours.books_locked_before != theirs.books_locked_before,
+                    ),
                 ]
                 .into_iter()
                 .filter_map(|(what, differs)| differs.then_some(what))

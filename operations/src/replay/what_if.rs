@@ -109,8 +109,12 @@ impl Replay {
         };
         let beside = Arc::new(Beside::read(&source, &settings.span).await?);
         let mut all = Found::default();
-        let (read, _) =
-            history::read(&source, &judge, &beside, &scope, async |grouped, neighbours| {
+        let (read, _) = history::read(
+            &source,
+            &judge,
+            &beside,
+            &scope,
+            async |grouped, neighbours| {
                 let touched: BTreeSet<_> = grouped
                     .iter()
                     .map(|packed| packed.neighbours)
@@ -125,8 +129,9 @@ impl Replay {
                 });
                 found.await?.into_iter().for_each(|found| all.add(found));
                 Ok(())
-            })
-            .await?;
+            },
+        )
+        .await?;
         Ok(all.report(settings.span, read.reports))
     }
 }
@@ -226,10 +231,14 @@ impl Found {
 /// Reasons that come or go.
 fn changed_reasons(now: Option<&ClaimState>, then: Option<&ClaimState>) -> Vec<String> {
     let reasons = |state: Option<&ClaimState>| -> BTreeSet<StatusReason> {
-        state.map(|state| state.reasons().collect()).unwrap_or_default()
+        state
+            .map(|state| state.reasons().collect())
+            .unwrap_or_default()
     };
     let (now, then) = (reasons(now), reasons(then));
-    let gone = now.difference(&then).map(|reason| format!("no {}", reason.name()));
+    let gone = now
+        .difference(&then)
+        .map(|reason| format!("no {}", reason.name()));
     let new = then.difference(&now).map(|reason| reason.name().to_owned());
     new.chain(gone).collect()
 }
@@ -287,7 +296,10 @@ impl fmt::Display for WhatIfReport {
             self.reports, self.changed, self.claims
         )?;
         for group in &self.groups {
-            let (status, then) = (group.status.unwrap_or("-"), group.status_then.unwrap_or("-"));
+            let (status, then) = (
+                group.status.unwrap_or("-"),
+                group.status_then.unwrap_or("-"),
+            );
             let Amounts {
                 commission,
                 user,

@@ -157,10 +157,11 @@ mod tests {
             prop_assert_eq!(there.count(), lacks(&theirs, &ours) as u64);
             let mut lines = Lines::new(here, 100);
             lines.write_all(&ours_text).expect("written");
-            prop_assert!(lines.lines.iter().all(|line| {
+            let lacked = lines.lines.iter().all(|line| {
                 let line: u8 = line.trim_start_matches("line ").parse().expect("a number");
                 count(&ours, line) > count(&theirs, line)
-            }));
+            });
+            prop_assert!(lacked);
         }
     }
 }

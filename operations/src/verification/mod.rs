@@ -6,6 +6,7 @@
 //! publishes nothing, and nothing is sent: it has neither relay nor dispatcher.
 
 mod comparison;
+mod scratch;
 mod second_reading;
 
 use std::{
@@ -20,12 +21,15 @@ use std::{
 
 use prometheus::Registry;
 use serde::Serialize;
-use sinks::ledger::{LedgerError, LedgerMetrics, LedgerSettings, LedgerSink, rebuild};
+use sinks::ledger::{
+    LedgerError, LedgerMetrics, LedgerSettings, LedgerSink, database::SchemaError, rebuild,
+};
 use sqlx::PgPool;
 use stream::{Clock, Log, LogError, Partition};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+pub use self::scratch::{Scratch, ScratchConnections};
 use self::{
     comparison::{LineHashes, Lines, OnlyHere, compare},
     second_reading::SecondReading,
@@ -115,6 +119,18 @@ pub enum VerifyError {
     /// Payouts are under way all the time.
     #[error("payouts did not come to rest within {} s: try again later", .0.as_secs())]
     NotAtRest(Duration),
+    /// Another one has the database.
+    #[error("another verification is under way")]
+    Running,
+    /// The database to fold into can't be made.
+    #[error(
+        "the database to fold into can't be made ({0}): its maker needs to be the owner of the \
+         schema, with the right CREATEDB"
+    )]
+    Scratch(#[source] sqlx::Error),
+    /// Its schema can't be made.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
     /// Folding failed.
     #[error("folding the log anew failed: {0}")]
     Fold(#[from] LedgerError),
@@ -175,7 +191,9 @@ impl Verification {
     async fn check_scratch(&self) -> Result<(), VerifyError> {
         let database = "SELECT current_database()::text";
         let ours: String = sqlx::query_scalar(database).fetch_one(&self.ledger).await?;
-        let theirs: String = sqlx::query_scalar(database).fetch_one(&self.scratch).await?;
+        let theirs: String = sqlx::query_scalar(database)
+            .fetch_one(&self.scratch)
+            .await?;
         if ours == theirs {
             return Err(VerifyError::SameDatabase);
         }
@@ -295,7 +313,11 @@ impl fmt::Display for VerifyReport {
         if self.equal {
             return writeln!(f, "equal: {sha256}");
         }
-        writeln!(f, "the ledger: {sha256}\nthe log:    {}", self.refolded.sha256)?;
+        writeln!(
+            f,
+            "the ledger: {sha256}\nthe log:    {}",
+            self.refolded.sha256
+        )?;
         for (what, count, lines) in [
             ("ledger", self.only_in_ledger, &self.ledger_lines),
             ("log", self.only_in_refolded, &self.refolded_lines),

@@ -183,10 +183,7 @@ impl SecondReader {
         };
         let (topic, partition) = source.partition;
         let wanted = 1 + self.dice.throw(records_max);
-        let mut records = self
-            .log
-            .read(topic, partition, source.next, wanted)
-            .await?;
+        let mut records = self.log.read(topic, partition, source.next, wanted).await?;
         records.retain(|record| record.position.offset < source.end);
         match records.last() {
             Some(last) => source.next = last.position.offset + 1,

@@ -20,7 +20,9 @@ async fn shopper_is_owed(world: &World) -> i64 {
 async fn sales(world: &World) {
     for number in 1..=8 {
         world.click(number).await;
-        world.report(sale(&token(number), &format!("ORD-{number}"))).await;
+        world
+            .report(sale(&token(number), &format!("ORD-{number}")))
+            .await;
     }
     world.settle().await;
 }
@@ -47,7 +49,10 @@ async fn from_a_symptom_to_a_correction() {
     let proposal = proposed.expect("proposed");
     assert_eq!(proposal.extent.claims, 1);
     let moved = &proposal.extent.moved["INR"];
-    assert_eq!((moved.more.to_string(), moved.less.to_string()), ("159.92".into(), "0".into()));
+    assert_eq!(
+        (moved.more.to_string(), moved.less.to_string()),
+        ("159.92".into(), "0".into())
+    );
     assert_eq!(world.number("SELECT count(*) FROM commands").await, 0);
 
     // They can't approve it themselves, nor can anybody approve something else.
@@ -57,15 +62,26 @@ async fn from_a_symptom_to_a_correction() {
         corrections::approve(&world.operator, &commands, id, hash, operator).await
     };
     let own = approve(&proposal.sha256, "Asha").await;
-    assert!(matches!(own, Err(CorrectionError::SameOperator(_))), "{own:?}");
+    assert!(
+        matches!(own, Err(CorrectionError::SameOperator(_))),
+        "{own:?}"
+    );
     for hash in ["", "00000000", &proposal.sha256[..7]] {
         let other = approve(hash, "ravi").await;
-        assert!(matches!(other, Err(CorrectionError::OtherHash(_))), "{other:?}");
+        assert!(
+            matches!(other, Err(CorrectionError::OtherHash(_))),
+            "{other:?}"
+        );
     }
-    let applied = approve(&proposal.sha256[..12], "ravi").await.expect("approved");
+    let applied = approve(&proposal.sha256[..12], "ravi")
+        .await
+        .expect("approved");
     assert_eq!(applied.approved_by.as_deref(), Some("ravi"));
     let again = approve(&proposal.sha256, "ravi").await;
-    assert!(matches!(again, Err(CorrectionError::Applied(_))), "{again:?}");
+    assert!(
+        matches!(again, Err(CorrectionError::Applied(_))),
+        "{again:?}"
+    );
 
     // The ledger settles the claim anew, pays nobody, and the replay is empty.
     world.settle().await;
@@ -88,7 +104,9 @@ async fn what_was_decided_otherwise_is_booked_to_a_target() {
     world
         .tamper("UPDATE offer_versions SET base_commission_pct = 10")
         .await;
-    let data = sinks::ledger::reference::load(&world.writer).await.expect("loaded");
+    let data = sinks::ledger::reference::load(&world.writer)
+        .await
+        .expect("loaded");
     world.reference.store(std::sync::Arc::new(data));
     let report = replayed(&world, &ReplaySettings::default()).await;
     assert_eq!(report.different, 8, "{report}");
@@ -101,7 +119,12 @@ async fn what_was_decided_otherwise_is_booked_to_a_target() {
     world.settle().await;
     // 60% of 10% of 1,999.00.
     assert_eq!(shopper_is_owed(&world).await, 11_994);
-    assert_eq!(world.number("SELECT count(*) FROM ledger WHERE 'corrected' = ANY(reasons)").await, 8);
+    assert_eq!(
+        world
+            .number("SELECT count(*) FROM ledger WHERE 'corrected' = ANY(reasons)")
+            .await,
+        8
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,6 +146,8 @@ async fn books_that_have_moved_on_are_not_corrected() {
         corrections::approve(&world.operator, &commands, id, &proposal.sha256, "ravi").await;
     assert!(matches!(stale, Err(CorrectionError::Stale(_))), "{stale:?}");
     assert_eq!(world.number("SELECT count(*) FROM commands").await, 0);
-    let listed = corrections::list(&world.operator, 10).await.expect("listed");
+    let listed = corrections::list(&world.operator, 10)
+        .await
+        .expect("listed");
     assert_eq!(listed, [proposal]);
 }

@@ -47,7 +47,9 @@ async fn what_if(world: &World, file: &Value) -> WhatIfReport {
 async fn a_day(world: &World) {
     for number in [1, 31, 61, 91, 121, 2, 3, 4, 5] {
         world.click(number).await;
-        world.report(sale(&token(number), &format!("ORD-{}", number.min(122)))).await;
+        world
+            .report(sale(&token(number), &format!("ORD-{}", number.min(122))))
+            .await;
     }
     world.click(6).await;
     world.report(sale(&token(6), "ORD-5")).await;
@@ -77,7 +79,11 @@ async fn another_rate_changes_what_is_owed_from_its_first_click_on_and_nothing_i
     let report = what_if(&world, &offer("10", "2020-01-01T00:00:00Z")).await;
     // Eight are owed; the fifth of the day is in review, and the duplicate rejected: they only
     // would be worth more.
-    let owed: Vec<_> = report.groups.iter().filter(|group| group.status == Some("confirmed")).collect();
+    let owed: Vec<_> = report
+        .groups
+        .iter()
+        .filter(|group| group.status == Some("confirmed"))
+        .collect();
     let [owed] = owed[..] else {
         panic!("{report}");
     };
@@ -102,7 +108,10 @@ async fn rules_on_history_are_decided_anew() {
     let [group] = &report.groups[..] else {
         panic!("{report}");
     };
-    assert_eq!((group.status, group.status_then), (Some("confirmed"), Some("review")));
+    assert_eq!(
+        (group.status, group.status_then),
+        (Some("confirmed"), Some("review"))
+    );
     assert_eq!((group.claims, group.reason.as_str()), (2, "velocity"));
     assert_eq!(group.booked.user.to_string(), "-191.90");
 
@@ -111,12 +120,20 @@ async fn rules_on_history_are_decided_anew() {
           "rules": { "velocity_claims": 9, "duplicate_days": 0 } }
     ]});
     let report = what_if(&world, &lax).await;
-    let reasons: Vec<_> = report.groups.iter().map(|group| group.reason.as_str()).collect();
+    let reasons: Vec<_> = report
+        .groups
+        .iter()
+        .map(|group| group.reason.as_str())
+        .collect();
     assert_eq!(reasons, ["no duplicate_order", "no velocity"], "{report}");
     let mut csv = Vec::new();
     report.write_csv(&mut csv).expect("written");
     let csv = String::from_utf8(csv).expect("text");
     let mut lines = csv.lines();
-    assert!(lines.next().is_some_and(|line| line.starts_with("tenant_id,campaign_id,status,")));
+    assert!(
+        lines
+            .next()
+            .is_some_and(|line| line.starts_with("tenant_id,campaign_id,status,"))
+    );
     assert_eq!(lines.count(), 2);
 }

@@ -7,6 +7,7 @@ use processors::rules::{lifecycle::ClaimState, split::Parts};
 use schemas::{
     ClickId, Currency, EventId, TenantId, Timestamp, events::LedgerChanged,
 };
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, postgres::PgRow};
 
@@ -126,6 +127,13 @@ impl ClaimRow {
             .map(|(column, value)| (column.clone(), value.clone(), theirs[column].clone()))
             .filter(|(_, ours, theirs)| ours != theirs)
             .collect())
+    }
+}
+
+/// Its columns.
+impl Serialize for ClaimRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.row.serialize(serializer)
     }
 }
 

@@ -46,8 +46,8 @@ async fn note(
     Ok(())
 }
 
-/// Compares clicks with those stored under their ids, in whatever month. Addresses are only compared
-/// where they weren't erased.
+/// Compares clicks with those stored under their ids, in whatever month. Addresses are only
+/// compared where they weren't erased.
 pub(super) async fn of_clicks(
     connection: &mut PgConnection,
     clicks: &[ClickRecorded],

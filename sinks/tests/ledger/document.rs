@@ -1,5 +1,5 @@
-//! Figures that tests measure stand in docs/reliability.md, between marks, and are checked for drift.
-//! `UPDATE_RELIABILITY=1` writes them.
+//! Figures that tests measure stand in docs/reliability.md, between marks, and are checked for
+//! drift. `UPDATE_RELIABILITY=1` writes them.
 
 use std::fs;
 

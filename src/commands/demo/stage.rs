@@ -122,6 +122,7 @@ impl DemoStage {
             messages: Some(sms),
             retention: Periods::default(),
             delivery_reports: None,
+            verification: None,
             committed: Some(Arc::new(move |event_id, _latency| {
                 locked(&noted)
                     .entry(event_id)

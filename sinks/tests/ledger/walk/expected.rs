@@ -17,7 +17,7 @@ pub(super) enum Rows {
 /// INSERT, UPDATE, DELETE (the owner may all, the API reads); whose rows the API sees.
 pub(super) type Table = (&'static str, &'static str, &'static str, &'static str, Rows);
 
-pub(super) const TABLES: [Table; 49] = [
+pub(super) const TABLES: [Table; 50] = [
     ("_sqlx_migrations", "", "", "", Rows::None),
     ("analytics_positions", "SIU", "S", "", Rows::None),
     ("audit_log", "SI", "SI", "", Rows::None),
@@ -31,6 +31,7 @@ pub(super) const TABLES: [Table; 49] = [
     ("conflicts", "SI", "S", "", Rows::None),
     ("consumer_positions", "SIUD", "S", "", Rows::None),
     ("conversions", "SIUD", "S", "S", Rows::TenantOrUser),
+    ("correction_proposals", "", "SIU", "", Rows::None),
     ("event_id_instances", "SIUD", "", "", Rows::None),
     ("fold_locks", "SIUD", "", "", Rows::None),
     ("fraud_rule_sets", "S", "SI", "S", Rows::None),
