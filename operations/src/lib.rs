@@ -9,6 +9,7 @@
 //! | [`log_copy`] | a whole log into an empty one, offset by offset |
 //! | [`caught_up`] | whether the ledger has folded what the log held |
 //! | [`payout_run`] | pays what has matured, once the two above say that it may |
+//! | [`payouts`] | payouts listed, shown, and compared with what the gift-card service did |
 //! | [`delivery_reports`] | the SMS gateway's word on messages |
 //! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
 //! | [`retention`] | what is past its period goes, and what a person asks to |
@@ -28,6 +29,7 @@ pub mod healing;
 pub mod log_copy;
 mod originals;
 pub mod payout_run;
+pub mod payouts;
 pub mod reference;
 pub mod retention;
 pub mod unmatched;

@@ -2,7 +2,8 @@
 
 use processors::rules::payouts::PayoutState;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 use rust_decimal::prelude::ToPrimitive;
 use schemas::Amount;
@@ -74,7 +75,10 @@ impl Metrics {
                 "How long ago the rail last said what is left; -1 if never",
             )?,
             recalls: IntCounterVec::new(
-                Opts::new("hissaback_payout_recalls_total", "Payouts given up after sending, by result"),
+                Opts::new(
+                    "hissaback_payout_recalls_total",
+                    "Payouts given up after sending, by result",
+                ),
                 &["result"],
             )?,
             channel_paused: IntGauge::new(

@@ -23,8 +23,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{metrics::Metrics, record::Ended};
 pub use self::trigger::GROUP;
+use self::{metrics::Metrics, record::Ended};
 use super::{
     agcod::{AgcodClient, ClientError},
     config::{CHANNEL, PayoutsConfig},
@@ -153,7 +153,10 @@ impl Worker {
                 let interval = Duration::from_millis(self.config.limits.funds_interval_ms);
                 stand_at = Instant::now() + STANDING_INTERVAL.min(interval);
             }
-            let moved = log_failure("dispatch", self.dispatch(&mut tasks, &ended, &mut others_at).await);
+            let moved = log_failure(
+                "dispatch",
+                self.dispatch(&mut tasks, &ended, &mut others_at).await,
+            );
             reap(&mut tasks);
             if moved.unwrap_or(0) == 0 {
                 let poll = Duration::from_millis(self.config.limits.poll_interval_ms);

@@ -180,7 +180,10 @@ mod tests {
     fn a_free_rate_gives_the_horizons_slots_at_once() {
         let taken = rate(10).take(at(-60_000_000), at(0), 100);
         let millis: Vec<u128> = taken.slots.iter().map(Duration::as_millis).collect();
-        assert_eq!(millis, [0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1_000]);
+        assert_eq!(
+            millis,
+            [0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1_000]
+        );
         assert_eq!(taken.next_at, at(1_100_000));
         // Now nobody gets any before a slot comes within the horizon.
         assert!(rate(10).take(taken.next_at, at(50_000), 1).slots.is_empty());
