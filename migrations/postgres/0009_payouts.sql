@@ -26,6 +26,8 @@ CREATE TABLE messages (
     resent_command_id bigint
 );
 CREATE INDEX messages_due ON messages (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX messages_open ON messages (state, created_at)
+    WHERE state IN ('due', 'no_phone', 'failed', 'card_gone');
 CREATE INDEX messages_user ON messages (user_id);
 CREATE INDEX messages_gateway ON messages (gateway_id) WHERE gateway_id IS NOT NULL;
 -- One bundle of a shopper's confirmations is open at a time.

@@ -159,6 +159,14 @@ async fn a_shopper_without_a_phone_is_not_lost() {
     let running = world.run();
     world.until_sms(id, "no_phone").await;
     assert_eq!(world.state(id).await, "funded");
+    world
+        .until("counted", async || {
+            let metrics = prometheus::TextEncoder::new()
+                .encode_to_string(&running.registry.gather())
+                .expect("text");
+            metrics.contains("hissaback_payout_messages_open{state=\"no_phone\"} 1")
+        })
+        .await;
     let shopper = UserId::new(Uuid::from_u128(1 + (1 << 64)));
     sqlx::query("UPDATE users SET phone_sealed = $1")
         .bind(world.sealed(shopper, "+911"))

@@ -1,6 +1,7 @@
 //! `hissaback payout …`: what operators do about payouts.
 
 mod list;
+mod messages;
 mod orders;
 mod rail;
 mod resend;
@@ -39,6 +40,8 @@ enum PayoutCommand {
     Funds(rail::FundsArguments),
     /// Compare payouts with what the gift-card service did
     Reconcile(rail::ReconcileArguments),
+    /// List messages to shoppers that aren't out
+    Messages(messages::MessagesArguments),
     /// Send a funded payout's message once more, with the same code
     Resend(resend::ResendArguments),
     /// Put stored claim codes under the newest key
@@ -59,6 +62,7 @@ pub async fn run(arguments: PayoutArguments) -> anyhow::Result<()> {
         PayoutCommand::Resume(arguments) => orders::switch(arguments, false).await,
         PayoutCommand::Funds(arguments) => rail::funds(arguments).await,
         PayoutCommand::Reconcile(arguments) => rail::reconcile(arguments).await,
+        PayoutCommand::Messages(arguments) => messages::run(arguments).await,
         PayoutCommand::Resend(arguments) => resend::run(arguments).await,
         PayoutCommand::RotateClaimKeys(arguments) => rotate_claim_keys::run(arguments).await,
     }

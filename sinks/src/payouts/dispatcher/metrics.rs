@@ -10,6 +10,7 @@ use schemas::Amount;
 
 use super::super::{
     agcod::OutcomeKind,
+    sms::MessageState,
     store::{Backlog, MessageResult, funds::Standing, recalls::RecallResult},
 };
 
@@ -19,6 +20,7 @@ pub(super) struct Metrics {
     attempts: IntCounterVec,
     attempt_seconds: Histogram,
     messages: IntCounterVec,
+    open_messages: IntGaugeVec,
     oldest_due_seconds: IntGauge,
     oldest_unpaid_seconds: IntGauge,
     unpaid: IntGaugeVec,
@@ -48,6 +50,13 @@ impl Metrics {
             messages: IntCounterVec::new(
                 Opts::new("hissaback_payout_messages_total", "Messages by result"),
                 &["result"],
+            )?,
+            open_messages: IntGaugeVec::new(
+                Opts::new(
+                    "hissaback_payout_messages_open",
+                    "Messages that aren't out, by state",
+                ),
+                &["state"],
             )?,
             oldest_due_seconds: IntGauge::new(
                 "hissaback_payout_oldest_due_seconds",
@@ -97,6 +106,7 @@ impl Metrics {
         registry.register(Box::new(metrics.attempts.clone()))?;
         registry.register(Box::new(metrics.attempt_seconds.clone()))?;
         registry.register(Box::new(metrics.messages.clone()))?;
+        registry.register(Box::new(metrics.open_messages.clone()))?;
         registry.register(Box::new(metrics.oldest_due_seconds.clone()))?;
         registry.register(Box::new(metrics.channel_paused.clone()))?;
         registry.register(Box::new(metrics.oldest_unpaid_seconds.clone()))?;
@@ -127,6 +137,13 @@ impl Metrics {
 
     pub(super) fn messaged(&self, result: &MessageResult) {
         self.messages.with_label_values(&[result.name()]).inc();
+    }
+
+    pub(super) fn count_messages(&self, counts: &[(MessageState, i64)]) {
+        for (state, count) in counts {
+            let gauge = self.open_messages.with_label_values(&[state.name()]);
+            gauge.set(*count);
+        }
     }
 
     pub(super) fn recalled(&self, result: RecallResult) {
