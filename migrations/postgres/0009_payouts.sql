@@ -26,6 +26,8 @@ CREATE TABLE messages (
     resent_command_id bigint
 );
 CREATE INDEX messages_due ON messages (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+CREATE INDEX messages_open ON messages (state, created_at)
+    WHERE state IN ('due', 'no_phone', 'failed', 'card_gone');
 CREATE INDEX messages_user ON messages (user_id);
 CREATE INDEX messages_gateway ON messages (gateway_id) WHERE gateway_id IS NOT NULL;
 -- One bundle of a shopper's confirmations is open at a time.
@@ -203,9 +205,11 @@ COMMENT ON COLUMN payout_channels.funds IS 'What the rail last said is left to b
 COMMENT ON COLUMN payout_channels.funds_currency IS 'Of funds.';
 COMMENT ON COLUMN payout_channels.funds_at IS 'When the rail said so.';
 
--- Due payouts are handed out in this order, without sorting what is due at the same moment.
+-- Due payouts are handed out in this order: what is tried again before what is new, so that a long
+-- queue keeps nobody waiting who was being paid already.
 DROP INDEX payout_dispatch_due;
-CREATE INDEX payout_dispatch_due ON payout_dispatch (channel, next_attempt_at, payout_id)
+CREATE INDEX payout_dispatch_due
+    ON payout_dispatch (channel, (attempts = 0), next_attempt_at, payout_id)
     WHERE next_attempt_at IS NOT NULL;
 
 -- What isn't paid yet, the oldest first.

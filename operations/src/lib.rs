@@ -12,6 +12,7 @@
 //! | [`contacts`] | people's contacts, sealed with a new key |
 //! | [`payout_hold`] | stops payouts while a money invariant is broken, until an operator lifts it |
 //! | [`payout_run`] | pays what has matured, once the two above say that it may |
+//! | [`payouts`] | payouts listed, shown, and compared with what the gift-card service did |
 //! | [`delivery_reports`] | the SMS gateway's word on messages |
 //! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
 //! | [`replay`] | the log folded again, in a clean room, and held against the ledger |
@@ -41,6 +42,7 @@ pub mod log_copy;
 mod originals;
 pub mod payout_hold;
 pub mod payout_run;
+pub mod payouts;
 pub mod reconcile;
 pub mod reference;
 pub mod replay;

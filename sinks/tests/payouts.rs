@@ -16,6 +16,8 @@ mod messages;
 mod notices;
 #[path = "payouts/secrecy.rs"]
 mod secrecy;
+#[path = "payouts/recall.rs"]
+mod recall;
 #[path = "payouts/trouble.rs"]
 mod trouble;
 #[path = "payouts/world.rs"]

@@ -159,6 +159,14 @@ async fn a_shopper_without_a_phone_is_not_lost() {
     let running = world.run();
     world.until_sms(id, "no_phone").await;
     assert_eq!(world.state(id).await, "funded");
+    world
+        .until("counted", async || {
+            let metrics = prometheus::TextEncoder::new()
+                .encode_to_string(&running.registry.gather())
+                .expect("text");
+            metrics.contains("hissaback_payout_messages_open{state=\"no_phone\"} 1")
+        })
+        .await;
     let shopper = UserId::new(Uuid::from_u128(1 + (1 << 64)));
     sqlx::query("UPDATE users SET phone_sealed = $1")
         .bind(world.sealed(shopper, "+911"))
@@ -183,8 +191,8 @@ async fn a_code_that_is_not_stored_is_fetched_again() {
         .until("a failed message", async || {
             sqlx::query_scalar("SELECT count(*) = 1 FROM messages WHERE error IS NOT NULL")
                 .fetch_one(&world.owner)
-            .await
-            .expect("a row")
+                .await
+                .expect("a row")
         })
         .await;
     let stored: i64 =
@@ -264,7 +272,7 @@ async fn a_channel_fault_stops_everything_until_an_operator_resumes_it() {
         .await;
     assert_eq!(
         store.paused().await.expect("a row").as_deref(),
-        Some("F300 InsufficientFunds")
+        Some("F300 InsufficientFunds: the prepaid funds are used up: top them up, then resume")
     );
     assert_eq!(world.state(second).await, "sending");
     // A third waits in `queued`, where it may still be cancelled.

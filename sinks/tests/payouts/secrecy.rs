@@ -262,6 +262,14 @@ fn no_outcome_or_error_shows_a_code() {
             &format!("\"errorCode\":\"F200\",\"message\":\"{code}\""),
         ),
         ("\"gcId\":\"1\"", &format!("\"__type\":\"{code}\"")),
+        (
+            "\"SUCCESS\"",
+            &format!("\"FAILURE\",\"errorCode\":\"F200\",\"message\":\"{code}\""),
+        ),
+        (
+            "\"SUCCESS\"",
+            &format!("\"FAILURE\",\"errorCode\":\"F300\",\"errorType\":\"{code}\""),
+        ),
     ] {
         bodies.push(good.replace(from, to));
     }
@@ -274,5 +282,5 @@ fn no_outcome_or_error_shows_a_code() {
         let shown = format!("{outcome:?} {outcome:#?} {detail:?}");
         assert!(!holds(shown.as_bytes(), code), "{shown}");
     }
-    assert!(kinds.len() >= 4, "{kinds:?}");
+    assert!(kinds.len() >= 5, "{kinds:?}");
 }

@@ -55,19 +55,40 @@ impl Report {
         };
         row("payouts", self.payouts.to_string());
         row("calls for cards", verdict.attempts.to_string());
-        row("payouts with a doubtful attempt", verdict.doubtful.to_string());
+        row(
+            "payouts with a doubtful attempt",
+            verdict.doubtful.to_string(),
+        );
         row("kills of the process", self.kills.to_string());
         let pauses: u64 = self.resumed.values().sum();
         row("channel paused and resumed", format!("{pauses} times"));
         row("funded payouts", verdict.funded.to_string());
-        row("cards that can be spent, by the service's book", verdict.cards.to_string());
+        row(
+            "cards that can be spent, by the service's book",
+            verdict.cards.to_string(),
+        );
         for (reason, count) in &verdict.waiting {
-            row(&format!("left to an operator, `{reason}`"), count.to_string());
+            row(
+                &format!("left to an operator, `{reason}`"),
+                count.to_string(),
+            );
         }
-        row("sum of the cards", format!("₹{}", verdict.cards_sum.normalize()));
-        row("sum by the ledger", format!("₹{}", verdict.ledger_sum.normalize()));
-        row("sum by the postings", format!("₹{}", verdict.cleared_sum.normalize()));
-        row("**paid twice, lost, stuck, or differing**", verdict.findings.len().to_string());
+        row(
+            "sum of the cards",
+            format!("₹{}", verdict.cards_sum.normalize()),
+        );
+        row(
+            "sum by the ledger",
+            format!("₹{}", verdict.ledger_sum.normalize()),
+        );
+        row(
+            "sum by the postings",
+            format!("₹{}", verdict.cleared_sum.normalize()),
+        );
+        row(
+            "**paid twice, lost, stuck, or differing**",
+            verdict.findings.len().to_string(),
+        );
         let rate = self.payouts / self.seconds.max(1);
         let _ = write!(
             text,

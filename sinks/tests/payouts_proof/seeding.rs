@@ -60,17 +60,25 @@ fn phone(number: u64) -> Vec<u8> {
 async fn insert(owner: &PgPool, requested: &[PayoutRequested], phones: &[Vec<u8>]) {
     let users: Vec<Uuid> = requested.iter().map(|one| one.user_id.uuid()).collect();
     let ids: Vec<Uuid> = requested.iter().map(|one| one.payout_id.uuid()).collect();
-    let amounts: Vec<_> = requested.iter().map(|one| one.amount.to_decimal()).collect();
-    let request_ids: Vec<&str> = requested.iter().map(|one| &*one.creation_request_id).collect();
+    let amounts: Vec<_> = requested
+        .iter()
+        .map(|one| one.amount.to_decimal())
+        .collect();
+    let request_ids: Vec<&str> = requested
+        .iter()
+        .map(|one| &*one.creation_request_id)
+        .collect();
     let bodies: Vec<&[u8]> = requested.iter().map(|one| &*one.request).collect();
     let as_of = requested[0].as_of.to_datetime();
     let mut transaction = owner.begin().await.expect("begun");
-    sqlx::query("INSERT INTO users (user_id, phone_sealed) SELECT * FROM unnest($1::uuid[], $2::bytea[])")
-        .bind(&users)
-        .bind(phones)
-        .execute(&mut *transaction)
-        .await
-        .expect("users");
+    sqlx::query(
+        "INSERT INTO users (user_id, phone_sealed) SELECT * FROM unnest($1::uuid[], $2::bytea[])",
+    )
+    .bind(&users)
+    .bind(phones)
+    .execute(&mut *transaction)
+    .await
+    .expect("users");
     sqlx::query(
         "INSERT INTO payouts (payout_id, tenant_id, user_id, currency, amount, method, as_of,
                               creation_request_id, request, state)

@@ -14,14 +14,7 @@ use sinks::payouts::{CHANNEL, Store, fake_agcod::FakeAgcod, store::CommandOrder}
 use sqlx::{PgPool, Row};
 use stream::{Clock, SystemClock};
 
-use crate::{
-    books,
-    instance::Settings,
-    postgres::Database,
-    report::Report,
-    seeding,
-    verdict,
-};
+use crate::{books, instance::Settings, postgres::Database, report::Report, seeding, verdict};
 
 /// How often it is looked what became of payouts.
 const LOOK: Duration = Duration::from_millis(20);
@@ -98,7 +91,14 @@ pub async fn run(campaign: &Campaign) -> Report {
     let happened = supervise(campaign, &settings, &owner, &store, &fake).await;
     let took = began.elapsed();
     let verdict = verdict::of(&owner, &fake, campaign.payouts).await;
-    Report::new(campaign, took, happened.kills, happened.resumed, happened.nights, verdict)
+    Report::new(
+        campaign,
+        took,
+        happened.kills,
+        happened.resumed,
+        happened.nights,
+        verdict,
+    )
 }
 
 async fn supervise(
@@ -141,7 +141,12 @@ async fn supervise(
                 progress = (now, Instant::now());
             }
             let waited = progress.1.elapsed();
-            assert!(waited < PATIENCE, "stuck, seed {}: {:?}", campaign.seed, progress.0);
+            assert!(
+                waited < PATIENCE,
+                "stuck, seed {}: {:?}",
+                campaign.seed,
+                progress.0
+            );
         }
     }
 }
@@ -212,7 +217,6 @@ impl Progress {
             .iter()
             .filter_map(|state| self.states.get(*state))
             .sum();
-        ended.unsigned_abs() == payouts
-            && (self.outbox, self.messages, self.behind) == (0, 0, 0)
+        ended.unsigned_abs() == payouts && (self.outbox, self.messages, self.behind) == (0, 0, 0)
     }
 }

@@ -73,7 +73,10 @@ pub async fn of(owner: &PgPool, fake: &FakeAgcod, payouts: u64) -> Verdict {
         ledger_sum: funded().map(|payout| payout.amount).sum(),
         cleared_sum: funded().map(|payout| payout.cleared).sum(),
         attempts: kept.values().map(|payout| payout.attempts).sum(),
-        doubtful: kept.values().map(|payout| i64::from(payout.ambiguous)).sum(),
+        doubtful: kept
+            .values()
+            .map(|payout| i64::from(payout.ambiguous))
+            .sum(),
         findings,
     };
     with_sums(verdict)

@@ -189,7 +189,10 @@ fn a_fault_of_the_account_says_what_is_wrong_and_how_to_go_on() {
     let mismatch = "The request signature we calculated does not match the signature you provided.";
     let late = "Signature expired: 20170918T133138Z is now earlier than 20170918T140000Z";
     for (body, wrong) in [
-        (error("F200", "InvalidRequest", "FAILURE", mismatch), "secret key, region"),
+        (
+            error("F200", "InvalidRequest", "FAILURE", mismatch),
+            "secret key, region",
+        ),
         (error("F200", "InvalidRequest", "FAILURE", late), "clock"),
         (
             json!({
@@ -208,23 +211,43 @@ fn a_fault_of_the_account_says_what_is_wrong_and_how_to_go_on() {
             json!({"__type": "com.amazon.coral.service#UnrecognizedClientException"}),
             "access key is expired",
         ),
-        (json!({"errorType": "ExpiredTokenException"}), "access key is expired"),
+        (
+            json!({"errorType": "ExpiredTokenException"}),
+            "access key is expired",
+        ),
         (
             json!({"errorCode": "F300", "errorType": "AccessDeniedException"}),
             "secret key, region",
         ),
-        (error("F300", "InsufficientFunds", "FAILURE", "words"), "funds are used up"),
-        (error("F300", "ActiveContractNotFound", "FAILURE", "words"), "no contract"),
-        (error("F300", "AccountHasProblems", "FAILURE", "words"), "closed, blocked"),
         (
-            error("F300", "CustomerSurpassedDailyVelocityLimit", "FAILURE", "words"),
+            error("F300", "InsufficientFunds", "FAILURE", "words"),
+            "funds are used up",
+        ),
+        (
+            error("F300", "ActiveContractNotFound", "FAILURE", "words"),
+            "no contract",
+        ),
+        (
+            error("F300", "AccountHasProblems", "FAILURE", "words"),
+            "closed, blocked",
+        ),
+        (
+            error(
+                "F300",
+                "CustomerSurpassedDailyVelocityLimit",
+                "FAILURE",
+                "words",
+            ),
             "limit for the day",
         ),
     ] {
         let outcome = judged(&body);
         assert_eq!(outcome.kind(), OutcomeKind::ChannelFault, "{body}");
         let detail = outcome.detail().expect("a detail").as_str();
-        assert!(detail.contains(wrong) && detail.contains("resume"), "{detail}");
+        assert!(
+            detail.contains(wrong) && detail.contains("resume"),
+            "{detail}"
+        );
     }
     let unrelated = error(
         "F200",

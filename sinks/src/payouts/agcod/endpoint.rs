@@ -113,7 +113,10 @@ mod tests {
     fn other_operations_are_beside_creating() {
         for (path, beside) in [
             ("/CreateGiftCard", "/GetAvailableFunds"),
-            ("/gc/v1/giftCard/create", "/gc/v1/giftCard/GetAvailableFunds"),
+            (
+                "/gc/v1/giftCard/create",
+                "/gc/v1/giftCard/GetAvailableFunds",
+            ),
         ] {
             let endpoint = Endpoint::parse("https://agcod.example", path).expect("an address");
             let other = endpoint.beside("GetAvailableFunds");

@@ -156,7 +156,9 @@ pub(super) fn cancelled(answer: Answer<'_>, gc_id: &str) -> Result<(), Failure> 
     }
     let cancelled: Cancelled = success(answer)?;
     if cancelled.gc_id.is_some_and(|answered| answered != gc_id) {
-        return Err(Failure::Unknown(Detail::new("an answer about another card")));
+        return Err(Failure::Unknown(Detail::new(
+            "an answer about another card",
+        )));
     }
     Ok(())
 }

@@ -41,7 +41,14 @@ impl Worker {
             recorded,
         });
         // Where it couldn't be written down, that is logged already.
-        let (Ok(()), Ok(Recorded { settlement, outcome })) = (told.await, written.await) else {
+        let (
+            Ok(()),
+            Ok(Recorded {
+                settlement,
+                outcome,
+            }),
+        ) = (told.await, written.await)
+        else {
             return;
         };
         self.report(&attempt, &outcome, &settlement);

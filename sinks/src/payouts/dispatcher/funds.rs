@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use super::Worker;
-use crate::payouts::{
-    agcod::Failure,
-    store::StoreError,
-};
+use crate::payouts::{agcod::Failure, store::StoreError};
 
 impl Worker {
     /// Asks, if nobody has for a while. That the rail doesn't say is no fault of payouts: the last

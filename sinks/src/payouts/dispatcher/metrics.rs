@@ -2,13 +2,15 @@
 
 use processors::rules::payouts::PayoutState;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
 use rust_decimal::prelude::ToPrimitive;
 use schemas::Amount;
 
 use super::super::{
     agcod::OutcomeKind,
+    sms::MessageState,
     store::{Backlog, MessageResult, funds::Standing, recalls::RecallResult},
 };
 
@@ -18,6 +20,7 @@ pub(super) struct Metrics {
     attempts: IntCounterVec,
     attempt_seconds: Histogram,
     messages: IntCounterVec,
+    open_messages: IntGaugeVec,
     oldest_due_seconds: IntGauge,
     oldest_unpaid_seconds: IntGauge,
     unpaid: IntGaugeVec,
@@ -48,6 +51,13 @@ impl Metrics {
                 Opts::new("hissaback_payout_messages_total", "Messages by result"),
                 &["result"],
             )?,
+            open_messages: IntGaugeVec::new(
+                Opts::new(
+                    "hissaback_payout_messages_open",
+                    "Messages that aren't out, by state",
+                ),
+                &["state"],
+            )?,
             oldest_due_seconds: IntGauge::new(
                 "hissaback_payout_oldest_due_seconds",
                 "How long the oldest due payout has been due",
@@ -74,7 +84,10 @@ impl Metrics {
                 "How long ago the rail last said what is left; -1 if never",
             )?,
             recalls: IntCounterVec::new(
-                Opts::new("hissaback_payout_recalls_total", "Payouts given up after sending, by result"),
+                Opts::new(
+                    "hissaback_payout_recalls_total",
+                    "Payouts given up after sending, by result",
+                ),
                 &["result"],
             )?,
             channel_paused: IntGauge::new(
@@ -93,6 +106,7 @@ impl Metrics {
         registry.register(Box::new(metrics.attempts.clone()))?;
         registry.register(Box::new(metrics.attempt_seconds.clone()))?;
         registry.register(Box::new(metrics.messages.clone()))?;
+        registry.register(Box::new(metrics.open_messages.clone()))?;
         registry.register(Box::new(metrics.oldest_due_seconds.clone()))?;
         registry.register(Box::new(metrics.channel_paused.clone()))?;
         registry.register(Box::new(metrics.oldest_unpaid_seconds.clone()))?;
@@ -123,6 +137,13 @@ impl Metrics {
 
     pub(super) fn messaged(&self, result: &MessageResult) {
         self.messages.with_label_values(&[result.name()]).inc();
+    }
+
+    pub(super) fn count_messages(&self, counts: &[(MessageState, i64)]) {
+        for (state, count) in counts {
+            let gauge = self.open_messages.with_label_values(&[state.name()]);
+            gauge.set(*count);
+        }
     }
 
     pub(super) fn recalled(&self, result: RecallResult) {

@@ -23,8 +23,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{metrics::Metrics, record::Ended};
 pub use self::trigger::GROUP;
+use self::{metrics::Metrics, record::Ended};
 use super::{
     agcod::{AgcodClient, ClientError},
     config::{CHANNEL, PayoutsConfig},
@@ -37,6 +37,8 @@ use super::{
 
 /// How often the gauges are refreshed, on the real clock.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+/// How many times what can be in flight is announced: it waits until the log has the step.
+const ANNOUNCED_AHEAD: usize = 4;
 /// As METRICS_INTERVAL, of what takes a look at every payout that isn't paid yet.
 const STANDING_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -131,6 +133,7 @@ impl Worker {
         let mut sweep_at = Instant::now();
         let mut show_at = Instant::now();
         let mut stand_at = Instant::now();
+        let mut others_at = Instant::now();
         while !stop.is_cancelled() {
             if Instant::now() >= sweep_at {
                 log_failure("sweep", self.sweep().await);
@@ -150,7 +153,10 @@ impl Worker {
                 let interval = Duration::from_millis(self.config.limits.funds_interval_ms);
                 stand_at = Instant::now() + STANDING_INTERVAL.min(interval);
             }
-            let moved = log_failure("dispatch", self.dispatch(&mut tasks, &ended).await);
+            let moved = log_failure(
+                "dispatch",
+                self.dispatch(&mut tasks, &ended, &mut others_at).await,
+            );
             reap(&mut tasks);
             if moved.unwrap_or(0) == 0 {
                 let poll = Duration::from_millis(self.config.limits.poll_interval_ms);
@@ -185,20 +191,24 @@ impl Worker {
         if unreported > 0 {
             tracing::warn!(unreported, "no delivery report came for messages");
         }
+        self.metrics.count_messages(&self.store.open_messages().await?);
         Ok(())
     }
 
-    /// Starts whatever is due and there is room for; returns how much.
+    /// Starts whatever is due and there is room for; returns how much. Recalls and messages are
+    /// looked for from `others_at` on, as often as is polled.
     async fn dispatch(
         self: &Arc<Self>,
         tasks: &mut JoinSet<()>,
         ended: &mpsc::Sender<Ended>,
+        others_at: &mut Instant,
     ) -> Result<usize, StoreError> {
         let now = self.clock.now();
         let concurrency = self.config.limits.concurrency;
-        // What can go out soon; the step has to become durable first.
-        let ahead = 2 * concurrency.max(self.rate.ahead());
-        let mut moved = self.store.announce(now, ahead).await?;
+        let mut moved = self
+            .store
+            .announce(now, ANNOUNCED_AHEAD * concurrency)
+            .await?;
         let room = |tasks: &JoinSet<()>| concurrency.saturating_sub(tasks.len());
         if room(tasks) > 0 {
             let attempts = self
@@ -210,6 +220,10 @@ impl Worker {
                 tasks.spawn(Arc::clone(self).attempt(attempt, ended.clone()));
             }
         }
+        if Instant::now() < *others_at {
+            return Ok(moved);
+        }
+        *others_at = Instant::now() + Duration::from_millis(self.config.limits.poll_interval_ms);
         for recall in self.store.begin_recalls(now).await? {
             moved += 1;
             tasks.spawn(Arc::clone(self).recall(recall));

@@ -56,7 +56,9 @@ fn question(recall: &Recall, now: Timestamp) -> Question {
              `hissaback payout reconcile`",
         )),
         PayoutState::Funded => {
-            let age_ms = recall.paid_at.map_or(i64::MAX, |paid_at| now.millis_since(paid_at));
+            let age_ms = recall
+                .paid_at
+                .map_or(i64::MAX, |paid_at| now.millis_since(paid_at));
             if age_ms < CANCEL_WITHIN_MS {
                 Question::Cancel
             } else {
@@ -76,7 +78,11 @@ impl Worker {
         };
         let now = self.clock.now();
         let stood = recall.dispatch.state;
-        match self.store.settle_recall(payout_id, stood, result, now).await {
+        match self
+            .store
+            .settle_recall(payout_id, stood, result, now)
+            .await
+        {
             Ok(result) => {
                 self.metrics.recalled(result);
                 tracing::warn!(%payout_id, ?result, "an operator gives a payout up");
@@ -96,7 +102,10 @@ impl Worker {
             return RecallResult::Impossible("the payout's own row can't be read");
         };
         if let Err(error) = self.store.wait_for_slot(Operation::Call, self.rate).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "no slot for a call");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "no slot for a call"
+            );
             return RecallResult::Later("no slot for a call could be taken");
         }
         let id = &expected.creation_request_id;
@@ -109,11 +118,14 @@ impl Worker {
                 self.hold().await;
                 RecallResult::Later("there were too many calls")
             }
-            Ok(Err(
-                Failure::ChannelFault(_) | Failure::Unreachable(_) | Failure::Unknown(_),
-            )) => RecallResult::Later("whether the card is cancelled isn't known yet"),
+            Ok(Err(Failure::ChannelFault(_) | Failure::Unreachable(_) | Failure::Unknown(_))) => {
+                RecallResult::Later("whether the card is cancelled isn't known yet")
+            }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a card isn't cancelled");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a card isn't cancelled"
+                );
                 RecallResult::Later("the request can't be made")
             }
         }

@@ -46,7 +46,10 @@ impl Worker {
                     {
                         let outcome = one.outcome;
                         // Who waited is gone only with the process.
-                        drop(recorded.send(Recorded { settlement, outcome }));
+                        drop(recorded.send(Recorded {
+                            settlement,
+                            outcome,
+                        }));
                     }
                 }
                 Err(error) => tracing::error!(

@@ -181,9 +181,7 @@ async fn obey(worker: &Worker, command: &Command) -> Result<(), StoreError> {
             let asked = worker.store.ask_recall(payout_id, order, now).await?;
             tracing::warn!(%payout_id, asked, "giving a payout up commanded");
         }
-        CommandBody::ReviewClaim(_)
-        | CommandBody::MatchByHand(_)
-        | CommandBody::Correct(_) => {}
+        CommandBody::ReviewClaim(_) | CommandBody::MatchByHand(_) | CommandBody::Correct(_) => {}
     }
     Ok(())
 }

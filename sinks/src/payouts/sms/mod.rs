@@ -131,6 +131,14 @@ impl MessageState {
             Self::Dropped => "dropped",
         }
     }
+
+    /// Whether there still is something to be done, by us or by a person.
+    pub const fn open(self) -> bool {
+        match self {
+            Self::Due | Self::NoPhone | Self::Failed | Self::CardGone => true,
+            Self::Sent | Self::Delivered | Self::Dropped => false,
+        }
+    }
 }
 
 impl fmt::Display for MessageState {

@@ -63,7 +63,7 @@ pub enum Settlement {
 }
 
 impl Store {
-    /// Hands out up to `attempts_max` due attempts, each recorded as begun and with a slot of the
+    /// Hands out up to `attempts_max` due attempts, repetitions first, each recorded as begun and with a slot of the
     /// rail's rate. An attempt is lost to its dispatcher after `lease_ms` on the database's clock.
     pub async fn begin(
         &self,
@@ -92,7 +92,7 @@ impl Store {
                AND (d.sending_sequence IS NOT NULL OR NOT EXISTS (
                     SELECT FROM outbox o WHERE o.topic = 'payout-results'
                       AND o.key = convert_to(p.payout_id::text, 'UTF8')))
-             ORDER BY d.next_attempt_at, d.payout_id
+             ORDER BY (d.attempts = 0), d.next_attempt_at, d.payout_id
              LIMIT $3
              FOR UPDATE OF p, d SKIP LOCKED",
         )

@@ -36,9 +36,9 @@ impl Store {
             unreadable: 0,
             left: 0,
         };
-        let mut after = Uuid::nil();
+        let mut after = None;
         while let Some(last) = self.rotate_batch(ring, after, &mut rotation).await? {
-            after = last;
+            after = Some(last);
             progress(rotation);
         }
         let left: i64 = sqlx::query_scalar(
@@ -55,13 +55,14 @@ impl Store {
     async fn rotate_batch(
         &self,
         ring: &KeyRing,
-        after: Uuid,
+        after: Option<Uuid>,
         rotation: &mut Rotation,
     ) -> Result<Option<Uuid>, StoreError> {
         let mut transaction = self.pool.begin().await?;
         let old = sqlx::query(
             "SELECT payout_id, claim_code_key_id, claim_code_nonce, claim_code_ciphertext
-             FROM payout_dispatch WHERE claim_code_key_id <> $1 AND payout_id > $2
+             FROM payout_dispatch
+             WHERE claim_code_key_id <> $1 AND ($2::uuid IS NULL OR payout_id > $2)
              ORDER BY payout_id LIMIT $3
              FOR UPDATE SKIP LOCKED",
         )

@@ -57,7 +57,10 @@ impl Store {
         .await?;
         if let Some(row) = funds {
             let age_seconds: i64 = row.try_get("age_seconds")?;
-            standing.funds = Some((add(Amount::ZERO, row.try_get("funds")?), age_seconds * 1_000));
+            standing.funds = Some((
+                add(Amount::ZERO, row.try_get("funds")?),
+                age_seconds * 1_000,
+            ));
         }
         Ok(standing)
     }

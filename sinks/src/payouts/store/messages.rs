@@ -342,6 +342,27 @@ impl Store {
         Ok(())
     }
 
+    /// How many messages there are in each state in which something is still to be done.
+    pub async fn open_messages(&self) -> Result<Vec<(MessageState, i64)>, StoreError> {
+        let counted = sqlx::query(
+            "SELECT state, count(*) AS messages FROM messages
+             WHERE state IN ('due', 'no_phone', 'failed', 'card_gone') GROUP BY state",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut counts = Vec::new();
+        for state in MessageState::ALL.into_iter().filter(|state| state.open()) {
+            let mut count = 0;
+            for row in &counted {
+                if row.try_get::<&str, _>("state")? == state.name() {
+                    count = row.try_get("messages")?;
+                }
+            }
+            counts.push((state, count));
+        }
+        Ok(counts)
+    }
+
     /// Gives up waiting for delivery reports that are overdue: the gateway has these messages, and
     /// their codes are not kept for its word. Returns how many.
     pub async fn stop_waiting_for_reports(&self, now: Timestamp) -> Result<usize, StoreError> {

@@ -117,7 +117,7 @@ impl Store {
                AND NOT EXISTS (SELECT FROM ledger_epoch e WHERE e.rebuilding)
                AND NOT EXISTS (SELECT FROM users u
                                WHERE u.user_id = p.user_id AND u.erased_at IS NOT NULL)
-             ORDER BY d.next_attempt_at, d.payout_id
+             ORDER BY (d.attempts = 0), d.next_attempt_at, d.payout_id
              LIMIT least($3, $4 - (
                  SELECT count(*) FROM (
                      SELECT FROM payouts q JOIN payout_dispatch r USING (payout_id)

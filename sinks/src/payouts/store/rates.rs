@@ -49,11 +49,6 @@ impl CallRate {
         }
     }
 
-    /// How many calls fit into the horizon, and the one at its beginning.
-    pub(in crate::payouts) fn ahead(self) -> usize {
-        usize::try_from(self.fitting(0)).unwrap_or(usize::MAX)
-    }
-
     fn fitting(self, start_us: i64) -> i64 {
         let horizon_us = i64::try_from(HORIZON.as_micros()).unwrap_or(i64::MAX);
         (horizon_us - start_us).div_euclid(self.spacing_us) + 1
@@ -185,9 +180,11 @@ mod tests {
     fn a_free_rate_gives_the_horizons_slots_at_once() {
         let taken = rate(10).take(at(-60_000_000), at(0), 100);
         let millis: Vec<u128> = taken.slots.iter().map(Duration::as_millis).collect();
-        assert_eq!(millis, [0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1_000]);
+        assert_eq!(
+            millis,
+            [0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1_000]
+        );
         assert_eq!(taken.next_at, at(1_100_000));
-        assert_eq!(rate(10).ahead(), 11);
         // Now nobody gets any before a slot comes within the horizon.
         assert!(rate(10).take(taken.next_at, at(50_000), 1).slots.is_empty());
         assert_eq!(rate(10).take(taken.next_at, at(100_000), 5).slots.len(), 1);

@@ -102,7 +102,11 @@ pub(super) async fn write_dispatches(
     if dispatches.is_empty() {
         return Ok(());
     }
-    debug_assert!(dispatches.iter().all(|(_, dispatch, _)| dispatch.in_flight == lease_ms.is_some()));
+    debug_assert!(
+        dispatches
+            .iter()
+            .all(|(_, dispatch, _)| dispatch.in_flight == lease_ms.is_some())
+    );
     let column = |instant: Option<Timestamp>| instant.map(Timestamp::to_datetime);
     let each = || dispatches.iter().map(|(_, dispatch, _)| dispatch);
     let ids: Vec<Uuid> = dispatches.iter().map(|(id, _, _)| id.uuid()).collect();
@@ -112,7 +116,10 @@ pub(super) async fn write_dispatches(
     let round_at: Vec<_> = each().map(|one| column(one.round_began_at)).collect();
     let next_at: Vec<_> = each().map(|one| column(one.next_attempt_at)).collect();
     let ambiguous: Vec<bool> = each().map(|one| one.ambiguous).collect();
-    let ended: Vec<bool> = dispatches.iter().map(|(_, _, error)| error.is_some()).collect();
+    let ended: Vec<bool> = dispatches
+        .iter()
+        .map(|(_, _, error)| error.is_some())
+        .collect();
     let errors: Vec<Option<&str>> = dispatches
         .iter()
         .map(|(_, _, error)| error.as_ref().and_then(|error| error.as_deref()))
