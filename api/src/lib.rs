@@ -8,9 +8,11 @@
 //! | `POST /v1/commands/review` | operator token | approves or rejects a claim |
 //! | `GET /v1/fates` | operator token | what became of the accepted reports |
 //! | `GET /v1/audit` | operator token | the invariants |
+//! | `GET /v1/analytics/creator` | operator token | what a creator's shop earned |
 //!
 //! Errors are problem details (RFC 9457) with a stable `code`: see [`Problem`].
 
+mod analytics;
 mod authorisation;
 mod health;
 mod operators;
@@ -26,7 +28,9 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderValue, header};
-use operations::{audit::Auditor, commands::Commands, payout_run::PayoutRuns};
+use operations::{
+    audit::Auditor, commands::Commands, creator_analytics::CreatorAnalytics, payout_run::PayoutRuns,
+};
 use prometheus::{Registry, TextEncoder};
 use sqlx::PgPool;
 
@@ -45,6 +49,8 @@ pub struct Api {
     pub commands: Commands,
     /// Makes payout runs; absent where no rail is configured.
     pub payout_runs: Option<PayoutRuns>,
+    /// Answers from analytics; absent where that is off.
+    pub creator_analytics: Option<CreatorAnalytics>,
     /// Checks the invariants.
     pub auditor: Auditor,
     /// Tells the state of the components.
@@ -92,6 +98,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/commands/review", post(operators::review))
         .route("/v1/fates", get(operators::fates))
         .route("/v1/audit", get(operators::audit))
+        .route("/v1/analytics/creator", get(analytics::creator))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .fallback(async || Problem::NotFound)

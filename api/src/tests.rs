@@ -52,6 +52,7 @@ fn world(state: ComponentState) -> World {
         pool: pool.clone(),
         commands: Commands::new(log.clone(), clock, event_ids),
         payout_runs: None,
+        creator_analytics: None,
         auditor: Auditor {
             pool,
             log: log.clone(),
@@ -156,6 +157,7 @@ async fn each_door_has_its_own_key() {
         ("/v1/commands/review", Method::POST, "tick"),
         ("/v1/fates", Method::GET, "tick"),
         ("/v1/audit", Method::GET, "tick"),
+        ("/v1/analytics/creator", Method::GET, "tick"),
     ] {
         let (status, body) = world.ask(method.clone(), path, None, "{}").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
@@ -264,5 +266,50 @@ async fn a_payout_run_without_a_rail_and_a_ledger_without_a_database_say_so() {
         let (status, answer) = world.ask(Method::GET, path, Some("open sesame"), "").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert_eq!(answer["code"], "unavailable");
+    }
+}
+
+#[tokio::test]
+async fn a_creators_figures_are_asked_for_by_tenant_and_period() {
+    let world = world(ComponentState::Ready);
+    let tenant = "tenant_id=00000000-0000-0000-0000-000000000001";
+    for (query, status, code) in [
+        ("", StatusCode::BAD_REQUEST, "invalid_query"),
+        ("tenant_id=1", StatusCode::BAD_REQUEST, "invalid_query"),
+        (
+            &format!("{tenant}&period=0d"),
+            StatusCode::BAD_REQUEST,
+            "invalid_query",
+        ),
+        (
+            &format!("{tenant}&period=month"),
+            StatusCode::BAD_REQUEST,
+            "invalid_query",
+        ),
+        (
+            &format!("{tenant}&user_id=1"),
+            StatusCode::BAD_REQUEST,
+            "invalid_query",
+        ),
+        (
+            &format!("{tenant}&{tenant}"),
+            StatusCode::BAD_REQUEST,
+            "invalid_query",
+        ),
+        // This installation has no analytics, and says so.
+        (tenant, StatusCode::CONFLICT, "not_configured"),
+        (
+            &format!("{tenant}&period=7d"),
+            StatusCode::CONFLICT,
+            "not_configured",
+        ),
+    ] {
+        let path = format!("/v1/analytics/creator?{query}");
+        let (found, body) = world.ask(Method::GET, &path, Some("open sesame"), "").await;
+        assert_eq!(
+            (found, &body["code"]),
+            (status, &code.into()),
+            "{query}: {body}"
+        );
     }
 }

@@ -10,6 +10,7 @@
 //! | [`caught_up`] | whether the ledger has folded what the log held |
 //! | [`payout_run`] | pays what has matured, once the two above say that it may |
 //! | [`reference`](mod@reference) | tenants, offers, campaigns, links from a file |
+//! | [`creator_analytics`] | what a creator's shop earned, from the aggregates |
 //! | [`retention`] | what is past its period goes, and what a person asks to |
 //! | [`commands`] | operators' decisions, on their way into the log |
 //! | [`unmatched`], [`dead_letters`] | list and look |
@@ -19,6 +20,7 @@ pub mod audit;
 pub mod backfill;
 pub mod caught_up;
 pub mod commands;
+pub mod creator_analytics;
 pub mod dead_letters;
 pub mod event_ids;
 pub mod fates;

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use api::{Api, BearerToken, Tokens};
 use axum::Router;
 use ingest::{Ingest, ServerLimits};
-use operations::{commands::Commands, payout_run::PayoutRuns};
+use operations::{commands::Commands, creator_analytics::CreatorAnalytics, payout_run::PayoutRuns};
 use tokio::net::TcpListener;
 
 use super::{Role, Roles, Shared};
@@ -40,6 +40,10 @@ fn operators_api(shared: &Shared<'_>, payout_runs: Option<PayoutRuns>) -> anyhow
             shared.event_id_source()?,
         ),
         payout_runs,
+        creator_analytics: platform
+            .clickhouse
+            .client()
+            .map(|client| CreatorAnalytics::new(client, Arc::clone(&platform.clock))),
         auditor: shared.auditor(),
         health: shared.health(),
         registry: shared.registry.clone(),
