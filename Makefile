@@ -2,10 +2,11 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo kafka test chaos check clean-data
+.PHONY: help setup setup-build setup-demo build demo kafka test chaos bench-analytics check clean-data
 
 CARGO_TARGET_DIR ?= target
 KILLS ?= 216
+EVENTS ?= 10000000
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
 
@@ -42,6 +43,11 @@ chaos: setup ## Kill the product at every commit point: make chaos KILLS=216 SEE
 	cargo test --locked --features commit-points --test kill -- --ignored --nocapture kills_at
 	cargo test --locked --features commit-points,positions-first --test kill -- --ignored \
 		--nocapture a_position
+
+bench-analytics: export HISSABACK_BENCH_EVENTS = $(EVENTS)
+bench-analytics: export HISSABACK_BENCH_DOCUMENT = 1
+bench-analytics: setup ## Time the documented queries over many events: make bench-analytics EVENTS=10000000
+	cargo test --locked --test analytics -- --ignored --nocapture what_the_documented_queries_take
 
 check: setup-build ## Check format, lints and documentation
 	cargo fmt --all --check
