@@ -9,7 +9,7 @@ use crate::documented::{Engine, rows_of};
 
 /// October 2026, of which the small world is.
 const FROM: &str = "toDateTime('2026-10-01 00:00:00', 'UTC')";
-const TO: &str = "toDateTime('2026-10-31 00:00:00', 'UTC')";
+const TO: &str = "toDateTime('2026-11-01 00:00:00', 'UTC')";
 
 /// The statement that Grafana's plugin would send.
 fn without_macros(sql: &str) -> String {
