@@ -157,7 +157,8 @@ impl CreatorAnalytics {
         let rows = self
             .client
             .query(
-                "SELECT toString(currency) AS currency, sum(clicks - bot_clicks) AS clicks,
+                "SELECT toString(currency) AS currency,
+                        toUInt64(sum(clicks) - sum(bot_clicks)) AS clicks,
                         sum(conversions) AS conversions, sum(approved) AS approved,
                         sum(creator_earnings) AS earnings, sum(user_earnings) AS shared
                  FROM hissaback.v_daily_performance
