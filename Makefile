@@ -2,12 +2,13 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts bench-replay check clean-data
+.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts bench-replay bench-analytics check clean-data
 
 CARGO_TARGET_DIR ?= target
 KILLS ?= 216
 PAYOUTS ?= 100000
 CONVERSIONS ?= 600000
+EVENTS ?= 10000000
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
 
@@ -56,6 +57,11 @@ payouts: setup ## Make many payouts while things go wrong: make payouts PAYOUTS=
 bench-replay: export CONVERSIONS := $(CONVERSIONS)
 bench-replay: setup ## Replay a month of a shop, and measure it: make bench-replay CONVERSIONS=6000000
 	cargo bench --locked --package operations --bench replay
+
+bench-analytics: export HISSABACK_BENCH_EVENTS = $(EVENTS)
+bench-analytics: export HISSABACK_BENCH_DOCUMENT = 1
+bench-analytics: setup ## Time the documented queries over many events: make bench-analytics EVENTS=10000000
+	cargo test --locked --test analytics -- --ignored --nocapture what_the_documented_queries_take
 
 check: setup-build ## Check format, lints and documentation
 	cargo fmt --all --check

@@ -10,9 +10,11 @@
 //! | `POST /v1/commands/resend` | operator token | sends a payout's message once more |
 //! | `GET /v1/fates` | operator token | what became of the accepted reports |
 //! | `GET /v1/audit` | operator token | the invariants |
+//! | `GET /v1/analytics/creator` | operator token | what a creator's shop earned |
 //!
 //! Errors are problem details (RFC 9457) with a stable `code`: see [`Problem`].
 
+mod analytics;
 mod authorisation;
 mod delivery_reports;
 mod health;
@@ -30,7 +32,8 @@ use axum::{
 };
 use http::{HeaderValue, header};
 use operations::{
-    audit::Auditor, commands::Commands, delivery_reports::DeliveryReports, payout_run::PayoutRuns,
+    audit::Auditor, commands::Commands, creator_analytics::CreatorAnalytics,
+    delivery_reports::DeliveryReports, payout_run::PayoutRuns,
 };
 use prometheus::{Registry, TextEncoder};
 use sqlx::PgPool;
@@ -52,6 +55,8 @@ pub struct Api {
     pub payout_runs: Option<PayoutRuns>,
     /// Takes delivery reports; absent where the gateway posts none.
     pub delivery_reports: Option<DeliveryReports>,
+    /// Answers from analytics; absent where that is off.
+    pub creator_analytics: Option<CreatorAnalytics>,
     /// Checks the invariants.
     pub auditor: Auditor,
     /// Tells the state of the components.
@@ -101,6 +106,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/commands/resend", post(operators::resend))
         .route("/v1/fates", get(operators::fates))
         .route("/v1/audit", get(operators::audit))
+        .route("/v1/analytics/creator", get(analytics::creator))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .fallback(async || Problem::NotFound)

@@ -33,6 +33,9 @@ pub enum Problem {
     /// `invalid_body`, 400: the body is not what the route takes.
     #[error("{0}")]
     InvalidBody(String),
+    /// `invalid_query`, 400: the query is not what the route takes.
+    #[error("{0}")]
+    InvalidQuery(String),
     /// `as_of_in_future`, 409.
     #[error("{0}")]
     AsOfInFuture(String),
@@ -78,6 +81,7 @@ impl Problem {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BodyTooLarge => "body_too_large",
             Self::InvalidBody(_) => "invalid_body",
+            Self::InvalidQuery(_) => "invalid_query",
             Self::AsOfInFuture(_) => "as_of_in_future",
             Self::AlreadyRunning(_) => "already_running",
             Self::LedgerBehind(_) => "ledger_behind",
@@ -96,7 +100,7 @@ impl Problem {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::InvalidBody(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidBody(_) | Self::InvalidQuery(_) => StatusCode::BAD_REQUEST,
             Self::AsOfInFuture(_)
             | Self::AlreadyRunning(_)
             | Self::LedgerBehind(_)

@@ -60,6 +60,7 @@ fn world(state: ComponentState) -> World {
             clock: clock.clone(),
             fields: ReportFields::default(),
         }),
+        creator_analytics: None,
         auditor: Auditor {
             pool,
             log: log.clone(),
@@ -165,6 +166,7 @@ async fn each_door_has_its_own_key() {
         ("/v1/commands/review", Method::POST, "tick"),
         ("/v1/fates", Method::GET, "tick"),
         ("/v1/audit", Method::GET, "tick"),
+        ("/v1/analytics/creator", Method::GET, "tick"),
     ] {
         let (status, body) = world.ask(method.clone(), path, None, "{}").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
@@ -347,4 +349,49 @@ async fn a_repetition_is_a_command_in_the_log() {
         CommandBody::ResendMessage(ResendMessage { payout_id })
     );
     assert_eq!(commands[0].reason, "asked for it");
+}
+
+#[tokio::test]
+async fn a_creators_figures_are_asked_for_by_tenant_and_period() {
+    let world = world(ComponentState::Ready);
+    let tenant = "tenant_id=00000000-0000-0000-0000-000000000001";
+    for (query, status, code) in [
+        ("", StatusCode::BAD_REQUEST, "invalid_query"),
+        ("tenant_id=1", StatusCode::BAD_REQUEST, "invalid_query"),
+        (
+            &format!("{tenant}&period=0d"),
+            StatusCode::BAD_REQUEST,
+            "invalid_query",
+        ),
+        (
+            &format!("{tenant}&period=month"),
+            StatusCode::BAD_REQUEST,
+            "invalid_query",
+        ),
+        (
+            &format!("{tenant}&user_id=1"),
+            StatusCode::BAD_REQUEST,
+            "invalid_query",
+        ),
+        (
+            &format!("{tenant}&{tenant}"),
+            StatusCode::BAD_REQUEST,
+            "invalid_query",
+        ),
+        // This installation has no analytics, and says so.
+        (tenant, StatusCode::CONFLICT, "not_configured"),
+        (
+            &format!("{tenant}&period=7d"),
+            StatusCode::CONFLICT,
+            "not_configured",
+        ),
+    ] {
+        let path = format!("/v1/analytics/creator?{query}");
+        let (found, body) = world.ask(Method::GET, &path, Some("open sesame"), "").await;
+        assert_eq!(
+            (found, &body["code"]),
+            (status, &code.into()),
+            "{query}: {body}"
+        );
+    }
 }

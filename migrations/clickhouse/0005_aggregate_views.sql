@@ -210,6 +210,58 @@ WINDOW ages AS (
     PARTITION BY cohort, tenant_id, campaign_id, offer_id, currency ORDER BY age_days
 );
 
+-- The same totals three times: of the events themselves, and of their aggregates by hour and by day.
+-- Where `complete_up_to` is the same for events and aggregates, so are they; the audit compares them,
+-- and those of the events with the ledger. Clicks are counted from the first month on that is kept.
+CREATE OR REPLACE VIEW hissaback.v_totals AS
+WITH (SELECT toStartOfMonth(min(clicked_at)) FROM hissaback.clicks) AS kept_from
+SELECT
+    level, currency, sum(clicks) AS clicks, sum(bot_clicks) AS bot_clicks,
+    sum(conversions) AS conversions, sum(pending) AS pending, sum(in_review) AS in_review,
+    sum(confirmed) AS confirmed, sum(paid) AS paid, sum(rejected) AS rejected,
+    sum(reversed) AS reversed, sum(gross_commission) AS gross_commission,
+    sum(net_commission) AS net_commission, sum(subsidy) AS subsidy,
+    sum(platform_fee) AS platform_fee, sum(user_earnings) AS user_earnings,
+    sum(creator_earnings) AS creator_earnings, sum(paid_amount) AS paid_amount
+FROM
+(
+    SELECT
+        'events' AS level, toString(currency) AS currency, toUInt64(0) AS clicks,
+        toUInt64(0) AS bot_clicks, toUInt64(1) AS conversions,
+        toUInt64(status = 'pending') AS pending, toUInt64(status = 'review') AS in_review,
+        toUInt64(status = 'confirmed') AS confirmed, toUInt64(status = 'paid') AS paid,
+        toUInt64(status = 'rejected') AS rejected, toUInt64(status = 'reversed') AS reversed,
+        toDecimal128(expected_commission, 6) AS gross_commission,
+        toDecimal128(posted_commission, 6) AS net_commission,
+        toDecimal128(posted_subsidy, 6) AS subsidy, toDecimal128(posted_fee, 6) AS platform_fee,
+        toDecimal128(posted_user, 6) AS user_earnings,
+        toDecimal128(posted_creator, 6) AS creator_earnings,
+        toDecimal128(paid_amount, 6) AS paid_amount
+    FROM hissaback.v_claims
+    UNION ALL
+    SELECT 'events', '', 1, toUInt64(bot), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+    FROM hissaback.v_clicks
+    UNION ALL
+    SELECT
+        'hours', toString(currency), 0, 0, conversions, pending, in_review, confirmed, paid,
+        rejected, reversed, gross_commission, net_commission, subsidy, platform_fee,
+        user_earnings, creator_earnings, paid_amount
+    FROM hissaback.v_hourly_conversions
+    UNION ALL
+    SELECT 'hours', '', clicks, bot_clicks, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+    FROM hissaback.v_hourly_clicks WHERE hour >= kept_from
+    UNION ALL
+    SELECT
+        'days', toString(currency), 0, 0, conversions, pending, in_review, confirmed, paid,
+        rejected, reversed, gross_commission, net_commission, subsidy, platform_fee,
+        user_earnings, creator_earnings, paid_amount
+    FROM hissaback.v_daily_conversions
+    UNION ALL
+    SELECT 'days', '', clicks, bot_clicks, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+    FROM hissaback.v_daily_clicks WHERE day >= kept_from
+)
+GROUP BY level, currency;
+
 -- How far each partition of the log is in the aggregates.
 CREATE OR REPLACE VIEW hissaback.v_aggregate_completeness AS
 SELECT

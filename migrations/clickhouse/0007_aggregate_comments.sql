@@ -267,3 +267,25 @@ ALTER TABLE hissaback.daily_conversions
 ALTER TABLE hissaback.aggregate_positions
     COMMENT COLUMN topic 'of the log',
     COMMENT COLUMN partition 'of the topic';
+
+ALTER TABLE hissaback.v_totals
+    MODIFY COMMENT 'The same totals three times: of the events themselves, and of their aggregates by hour and by day';
+
+ALTER TABLE hissaback.v_totals
+    COMMENT COLUMN level 'events, hours or days: what was added up',
+    COMMENT COLUMN clicks 'all of them; rows of clicks have no currency',
+    COMMENT COLUMN bot_clicks 'of them, those of known bots',
+    COMMENT COLUMN conversions 'claims, whatever their status',
+    COMMENT COLUMN pending 'claims of that status',
+    COMMENT COLUMN in_review 'claims of that status',
+    COMMENT COLUMN confirmed 'claims of that status',
+    COMMENT COLUMN paid 'claims of that status',
+    COMMENT COLUMN rejected 'claims of that status',
+    COMMENT COLUMN reversed 'claims of that status',
+    COMMENT COLUMN gross_commission 'as decided, whatever the status',
+    COMMENT COLUMN net_commission 'what stands in the books',
+    COMMENT COLUMN subsidy 'what the platform adds, in the books',
+    COMMENT COLUMN platform_fee 'what the platform keeps, in the books',
+    COMMENT COLUMN user_earnings 'the shoppers'' parts, in the books',
+    COMMENT COLUMN creator_earnings 'the creators'' parts, in the books',
+    COMMENT COLUMN paid_amount 'what of the shoppers'' parts was paid out';

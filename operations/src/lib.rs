@@ -18,6 +18,7 @@
 //! | [`replay`] | the log folded again, in a clean room, and held against the ledger |
 //! | [`verification`] | the log folded anew into an empty ledger, and both compared |
 //! | [`corrections`] | what a replay would have booked otherwise, brought into the books |
+//! | [`creator_analytics`] | what a creator's shop earned, from the aggregates |
 //! | [`retention`] | what is past its period goes, and what a person asks to |
 //! | [`commands`] | operators' decisions, on their way into the log |
 //! | [`unmatched`], [`dead_letters`] | list and look |
@@ -29,8 +30,9 @@ pub mod backfill;
 pub mod canonical_dump;
 pub mod caught_up;
 pub mod commands;
-pub mod corrections;
 pub mod contacts;
+pub mod corrections;
+pub mod creator_analytics;
 pub mod dead_letters;
 pub mod delivery_reports;
 pub mod event_ids;

@@ -13,6 +13,7 @@ use anyhow::Context;
 use api::{ComponentState, HealthReport, HealthSource};
 use operations::verification::ScratchConnections;
 use secrecy::ExposeSecret;
+use sinks::analytics::Cluster;
 use sqlx::{PgConnection, PgPool};
 use stream::{Clock, Log, registry::EmbeddedRegistry};
 
@@ -50,6 +51,8 @@ pub struct Platform {
     pub writer: PgPool,
     /// The analytics engine, a server, or neither.
     pub clickhouse: ClickHouseAvailability,
+    /// The cluster that ClickHouse is, if it is one.
+    pub clickhouse_cluster: Option<Cluster>,
     clickhouse_probe: Option<Probe>,
     /// Holds [`ENGINE_LOCK`] where that is called for.
     _engine_lock: Option<PgConnection>,
@@ -88,6 +91,10 @@ impl Platform {
             registry: opened.registry,
             writer: postgres.writer.clone(),
             clickhouse_probe: probe(&clickhouse),
+            clickhouse_cluster: match &placement.clickhouse {
+                ClickHousePlace::Server(_, cluster) => cluster.clone(),
+                ClickHousePlace::Embedded | ClickHousePlace::Unused => None,
+            },
             _engine_lock: lock_engine(placement, &clickhouse, &postgres.writer).await?,
             clickhouse,
             postgres,
@@ -212,7 +219,7 @@ async fn start_clickhouse(
 ) -> anyhow::Result<ClickHouseAvailability> {
     let url = match &placement.clickhouse {
         ClickHousePlace::Unused => return Ok(ClickHouseAvailability::Unused),
-        ClickHousePlace::Server(url) => Some(url.expose_secret()),
+        ClickHousePlace::Server(url, _) => Some(url.expose_secret()),
         ClickHousePlace::Embedded => None,
     };
     Ok(ClickHouseAvailability::choose(url, data, ClickHouseOptions::default()).await?)

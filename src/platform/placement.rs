@@ -7,6 +7,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use secrecy::SecretString;
+use sinks::analytics::Cluster;
 use sqlx::postgres::PgConnectOptions;
 use stream::{
     kafka::{
@@ -89,8 +90,8 @@ pub enum PostgresPlace {
 pub enum ClickHousePlace {
     /// A child of this process.
     Embedded,
-    /// A server at this address.
-    Server(SecretString),
+    /// A server at this address, or a cluster of them.
+    Server(SecretString, Option<Cluster>),
     /// Nowhere that this process would ask.
     Unused,
 }
@@ -140,8 +141,9 @@ impl Placement {
         configuration: &Configuration,
         data_dir: PathBuf,
     ) -> Result<Self, PlacementError> {
+        let cluster = configuration.clickhouse.cluster()?;
         let clickhouse = match &configuration.clickhouse.url {
-            Some(url) => ClickHousePlace::Server(url.clone()),
+            Some(url) => ClickHousePlace::Server(url.clone(), cluster),
             None => ClickHousePlace::Embedded,
         };
         Self {
@@ -217,8 +219,11 @@ impl Placement {
             return Err(not_shared("PostgreSQL", "postgres.url", "DATABASE_URL"));
         }
         // Analytics alone may have an engine of its own: nobody else writes to it.
+        let cluster = configuration.clickhouse.cluster()?;
         let clickhouse = match (&configuration.clickhouse.url, role) {
-            (Some(url), role) if role.asks_clickhouse() => ClickHousePlace::Server(url.clone()),
+            (Some(url), role) if role.asks_clickhouse() => {
+                ClickHousePlace::Server(url.clone(), cluster)
+            }
             (None, Role::Analytics) => ClickHousePlace::Embedded,
             _ => ClickHousePlace::Unused,
         };

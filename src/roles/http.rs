@@ -8,6 +8,7 @@ use axum::Router;
 use ingest::{Ingest, ServerLimits};
 use operations::{
     commands::Commands,
+    creator_analytics::CreatorAnalytics,
     delivery_reports::{DeliveryReports, ReportFields},
     payout_run::PayoutRuns,
 };
@@ -56,6 +57,10 @@ fn operators_api(
             clock: Arc::clone(&platform.clock),
             fields,
         }),
+        creator_analytics: platform
+            .clickhouse
+            .client()
+            .map(|client| CreatorAnalytics::new(client, Arc::clone(&platform.clock))),
         auditor: shared.auditor(),
         health: shared.health(),
         registry: shared.registry.clone(),

@@ -148,7 +148,10 @@ impl Roles {
             client,
             writer.clone(),
             AnalyticsMetrics::register(&shared.registry)?,
-            AnalyticsSettings::default(),
+            AnalyticsSettings {
+                cluster: shared.platform.clickhouse_cluster.clone(),
+                ..AnalyticsSettings::default()
+            },
         );
         let shutdown = shared.shutdown.clone();
         self.spawn(

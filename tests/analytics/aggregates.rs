@@ -496,10 +496,11 @@ impl Author {
     }
 }
 
-/// Lets a sink run for a moment and ends it in the middle of whatever it does; sometimes the
-/// engine dies too, or positions are found as a crash leaves them.
+/// Lets a sink or two run for a moment and ends them in the middle of whatever they do; sometimes
+/// the engine dies too, or positions are found as a crash leaves them.
 async fn trouble(world: &World, dice: &mut StdRng) {
-    let sink = tokio::spawn(world.sink(&Registry::new()).run(CancellationToken::new()));
+    let instance = || tokio::spawn(world.sink(&Registry::new()).run(CancellationToken::new()));
+    let sinks: Vec<_> = (0..dice.random_range(1..=2)).map(|_| instance()).collect();
     tokio::time::sleep(Duration::from_millis(dice.random_range(0..300))).await;
     let mut health = world.clickhouse.health();
     let running = match *health.borrow_and_update() {
@@ -513,8 +514,10 @@ async fn trouble(world: &World, dice: &mut StdRng) {
         kill_process(process, Signal::KILL).expect("kill");
         tokio::time::sleep(Duration::from_millis(dice.random_range(0..100))).await;
     }
-    sink.abort();
-    let _ = sink.await;
+    for sink in sinks {
+        sink.abort();
+        let _ = sink.await;
+    }
     if dice.random_bool(0.5) {
         // In, and not kept: the same batch is made again.
         let pending = "UPDATE analytics_positions

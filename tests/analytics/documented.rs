@@ -10,19 +10,19 @@ use hissaback::embedded::{ClickHouseOptions, DataDirectory, EmbeddedClickHouse};
 use serde::Deserialize;
 use sinks::analytics::{aggregates, migrate};
 
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/analytics.md");
+pub const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/analytics.md");
 const UPDATE: &str = "UPDATE_ANALYTICS";
 const SMALL_WORLD: &str = include_str!("small_world.sql");
 
 /// An engine with the tables of the product and nothing in them.
-struct Engine {
+pub struct Engine {
     clickhouse: EmbeddedClickHouse,
     _data: DataDirectory,
     _root: tempfile::TempDir,
 }
 
 impl Engine {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let root = tempfile::tempdir().expect("temporary directory");
         let data = DataDirectory::open(root.path()).expect("open");
         let options = ClickHouseOptions {
@@ -40,11 +40,11 @@ impl Engine {
         }
     }
 
-    fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         self.clickhouse.client()
     }
 
-    async fn with_the_small_world() -> Self {
+    pub async fn with_the_small_world() -> Self {
         let engine = Self::start().await;
         for statement in SMALL_WORLD.split(";\n") {
             let done = engine.client().query(statement).execute().await;
@@ -56,18 +56,18 @@ impl Engine {
         engine
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.clickhouse.stop().await.expect("the engine stops");
     }
 }
 
 /// A worked query of the document.
-struct Query {
-    title: String,
-    sql: String,
+pub struct Query {
+    pub title: String,
+    pub sql: String,
 }
 
-fn queries() -> Vec<Query> {
+pub fn queries() -> Vec<Query> {
     let document = fs::read_to_string(DOCUMENT).expect("the document");
     let mut queries = Vec::new();
     for section in document.split("\n### ").skip(1) {
@@ -84,7 +84,7 @@ fn queries() -> Vec<Query> {
     queries
 }
 
-async fn rows_of(client: &Client, sql: &str) -> Vec<String> {
+pub async fn rows_of(client: &Client, sql: &str) -> Vec<String> {
     let bytes = client
         .query(sql)
         .param("from", "2026-10-01")

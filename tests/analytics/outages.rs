@@ -68,6 +68,7 @@ impl Following {
 }
 
 const LAG: &str = "hissaback_analytics_lag_records";
+const AGE: &str = "hissaback_analytics_lag_seconds";
 const FAILURES: &str = "hissaback_analytics_insert_failures_total";
 
 /// Appends clicks of one hour.
@@ -150,6 +151,9 @@ async fn an_outage_is_told_as_lag_and_made_up_for() {
     following
         .wait_for_metric(LAG, |lag| lag >= MEANWHILE as f64)
         .await;
+    // A minute passes, and the lag is told in seconds, too.
+    world.advance(Duration::from_mins(1));
+    following.wait_for_metric(AGE, |age| age >= 60.0).await;
     following
         .wait_for_metric(FAILURES, |failures| failures > 2.0)
         .await;
@@ -164,6 +168,7 @@ async fn an_outage_is_told_as_lag_and_made_up_for() {
         (BEFORE + MEANWHILE).unsigned_abs()
     );
     following.wait_for_metric(LAG, |lag| lag == 0.0).await;
+    following.wait_for_metric(AGE, |age| age == 0.0).await;
     // 200,000 conversions a day come with about 40 clicks each: 93 records a second.
     let rate = MEANWHILE as f64 / took.as_secs_f64();
     println!(

@@ -13,6 +13,7 @@ pub struct AnalyticsMetrics {
     pub(super) insert_seconds: HistogramVec,
     pub(super) dead_letters: IntCounterVec,
     pub(super) lag_records: IntGaugeVec,
+    pub(super) lag_seconds: IntGaugeVec,
     pub(super) stale_hours: IntGauge,
     pub(super) buckets_computed: IntCounter,
     pub(super) computation_failures: IntCounter,
@@ -58,6 +59,13 @@ impl AnalyticsMetrics {
                 ),
                 &["topic"],
             )?,
+            lag_seconds: IntGaugeVec::new(
+                Opts::new(
+                    "hissaback_analytics_lag_seconds",
+                    "Age of the oldest record in the log that is not in ClickHouse yet",
+                ),
+                &["topic"],
+            )?,
             stale_hours: IntGauge::new(
                 "hissaback_analytics_stale_hours",
                 "Hours whose aggregates are older than what they are computed from",
@@ -76,6 +84,7 @@ impl AnalyticsMetrics {
         registry.register(Box::new(metrics.insert_seconds.clone()))?;
         registry.register(Box::new(metrics.dead_letters.clone()))?;
         registry.register(Box::new(metrics.lag_records.clone()))?;
+        registry.register(Box::new(metrics.lag_seconds.clone()))?;
         registry.register(Box::new(metrics.stale_hours.clone()))?;
         registry.register(Box::new(metrics.buckets_computed.clone()))?;
         registry.register(Box::new(metrics.computation_failures.clone()))?;

@@ -7,6 +7,8 @@ use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::cluster::Cluster;
+
 /// One numbered file.
 #[derive(Debug, Clone, Copy)]
 struct Migration {
@@ -119,15 +121,30 @@ struct Applied {
 /// When ClickHouse can't be reached or refuses a statement, when its schema is newer than this
 /// program, or when an applied file was changed.
 pub async fn migrate(client: &Client) -> Result<Vec<u32>, MigrationError> {
+    migrate_on(client, None).await
+}
+
+/// As [`migrate`]: on every server of a cluster, with replicated tables, where there is one.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn migrate_on(
+    client: &Client,
+    cluster: Option<&Cluster>,
+) -> Result<Vec<u32>, MigrationError> {
     // The client's own database may not exist yet.
     let client = client.clone().with_database("default");
+    let execute = async |statement: &str| match cluster {
+        None => client.query(statement).execute().await,
+        Some(cluster) => client.query(&cluster.rewrite(statement)).execute().await,
+    };
     for statement in BOOTSTRAP {
-        client.query(statement).execute().await?;
+        execute(statement).await?;
     }
     let outstanding = outstanding(&applied(&client).await?)?;
     for migration in &outstanding {
         for statement in statements(migration.sql) {
-            client.query(statement).execute().await?;
+            execute(statement).await?;
         }
         note(&client, *migration).await?;
         tracing::info!(
@@ -223,6 +240,12 @@ fn statements(sql: &str) -> impl Iterator<Item = &str> {
             .lines()
             .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with("--"))
     })
+}
+
+#[cfg(test)]
+pub(super) fn every_statement() -> impl Iterator<Item = &'static str> {
+    let files = MIGRATIONS.into_iter().map(|migration| migration.sql);
+    BOOTSTRAP.into_iter().chain(files.flat_map(statements))
 }
 
 fn sha256(text: &str) -> String {

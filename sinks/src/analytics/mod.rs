@@ -19,6 +19,7 @@
 
 pub mod aggregates;
 mod batch;
+mod cluster;
 pub mod completeness;
 mod journal;
 mod metrics;
@@ -31,7 +32,8 @@ mod sink;
 mod store;
 mod writer;
 
+pub use cluster::{Cluster, ClusterNameError};
 pub use journal::JournalError;
 pub use metrics::AnalyticsMetrics;
-pub use migrator::{MigrationError, migrate, outstanding_migrations};
+pub use migrator::{MigrationError, migrate, migrate_on, outstanding_migrations};
 pub use sink::{AnalyticsError, AnalyticsSettings, AnalyticsSink, GROUP};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::Topic;
+use schemas::{Timestamp, Topic};
 use stream::Partition;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -85,16 +85,23 @@ async fn report_once(sink: &AnalyticsSink) -> Result<(), AnalyticsError> {
     // Before the log's end is read: what the log takes later is not missing.
     let now = sink.clock.now();
     let reach = Reach::of(sink).await?;
-    for (topic, lag) in reach.lags {
+    for (topic, lag) in &reach.lags {
+        let labels = [topic.name()];
         sink.metrics
             .lag_records
-            .with_label_values(&[topic.name()])
-            .set(lag);
+            .with_label_values(&labels)
+            .set(*lag);
+        let age_ms = age_ms_of_missing(sink, &reach, *topic, now).await?;
+        sink.metrics
+            .lag_seconds
+            .with_label_values(&labels)
+            .set(age_ms / 1_000);
     }
     let complete: Vec<Progress> = reach
         .ends
         .into_iter()
-        .filter(|(partition, end)| stored.get(partition) == Some(end))
+        // Of a partition that nothing was ever in, nothing is missing.
+        .filter(|(partition, end)| stored.get(partition).copied().unwrap_or_default() == *end)
         .map(|(partition, next_offset)| Progress {
             partition,
             next_offset,
@@ -104,8 +111,31 @@ async fn report_once(sink: &AnalyticsSink) -> Result<(), AnalyticsError> {
     Ok(sink.store.note_progress(&complete).await?)
 }
 
+/// How old the oldest record of a topic is that is not in yet; nothing is missing: 0.
+async fn age_ms_of_missing(
+    sink: &AnalyticsSink,
+    reach: &Reach,
+    topic: Topic,
+    now: Timestamp,
+) -> Result<i64, AnalyticsError> {
+    let mut age_ms = 0;
+    let of_topic = reach
+        .missing
+        .iter()
+        .filter(|(missing, _)| missing.0 == topic);
+    for ((_, partition), next_offset) in of_topic {
+        let oldest = sink.log.read(topic, *partition, *next_offset, 1).await?;
+        if let Some(oldest) = oldest.first() {
+            age_ms = age_ms.max(now.millis_since(oldest.appended_at));
+        }
+    }
+    Ok(age_ms)
+}
+
 /// How the journal stands to the log.
 struct Reach {
+    /// Where each partition goes on that isn't in to its end.
+    missing: BTreeMap<Partition, i64>,
     /// Records that are not in yet.
     lags: BTreeMap<Topic, i64>,
     /// Where each partition of the log ends.
@@ -116,6 +146,7 @@ impl Reach {
     async fn of(sink: &AnalyticsSink) -> Result<Self, AnalyticsError> {
         let kept = sink.journal.load().await?;
         let mut reach = Self {
+            missing: BTreeMap::new(),
             lags: BTreeMap::new(),
             ends: BTreeMap::new(),
         };
@@ -128,6 +159,10 @@ impl Reach {
                     .get(&(topic, partition))
                     .map_or(watermarks.low, |kept| kept.next_offset);
                 *lag += (watermarks.high - next_offset).max(0);
+                if next_offset < watermarks.high {
+                    let first = next_offset.max(watermarks.low);
+                    reach.missing.insert((topic, partition), first);
+                }
                 reach.ends.insert((topic, partition), watermarks.high);
             }
         }

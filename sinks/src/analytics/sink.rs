@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     aggregates::{AggregateError, Aggregates},
+    cluster::Cluster,
     journal::{Journal, JournalError},
     metrics::AnalyticsMetrics,
-    migrator::{MigrationError, migrate},
+    migrator::{MigrationError, migrate_on},
     progress::{keep_aggregates, report_progress},
     session::Session,
     store::Store,
@@ -32,6 +33,8 @@ pub struct AnalyticsSettings {
     pub linger: Duration,
     /// How many inserts run at once; analysts' queries share the engine's connections.
     pub inserts_in_flight: usize,
+    /// The cluster that the schema is made on, if ClickHouse is one.
+    pub cluster: Option<Cluster>,
     /// How often aggregates are computed that batches touched.
     pub aggregate_interval: Duration,
     /// How often they are while the sink is more than a batch behind: the longer, the fewer hours
@@ -54,6 +57,7 @@ impl Default for AnalyticsSettings {
             bytes_max: 64 * 1024 * 1024,
             linger: Duration::from_secs(1),
             inserts_in_flight: 3,
+            cluster: None,
             aggregate_interval: Duration::from_secs(2),
             aggregate_interval_behind: Duration::from_mins(2),
             progress_interval: Duration::from_secs(5),
@@ -151,6 +155,10 @@ impl AnalyticsSink {
         metrics: AnalyticsMetrics,
         settings: AnalyticsSettings,
     ) -> Self {
+        let client = match settings.cluster {
+            None => client,
+            Some(_) => Cluster::sequential(client),
+        };
         Self {
             log,
             clock,
@@ -174,6 +182,11 @@ impl AnalyticsSink {
             () = report_progress(&self) => Ok(()),
             () = keep_aggregates(&self) => Ok(()),
         }
+    }
+
+    /// Brings the schema up to date.
+    pub(super) async fn migrate(&self) -> Result<Vec<u32>, MigrationError> {
+        migrate_on(self.store.client(), self.settings.cluster.as_ref()).await
     }
 
     async fn follow(&self, shutdown: &CancellationToken) -> Result<(), AnalyticsError> {
@@ -203,10 +216,7 @@ impl AnalyticsSink {
         shutdown: &CancellationToken,
         back_off: &mut BackOff,
     ) -> Result<(), AnalyticsError> {
-        let Some(migrated) = shutdown
-            .run_until_cancelled(migrate(self.store.client()))
-            .await
-        else {
+        let Some(migrated) = shutdown.run_until_cancelled(self.migrate()).await else {
             return Ok(());
         };
         migrated?;

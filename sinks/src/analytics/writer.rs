@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     aggregates::Touched,
     batch::{Bounds, Content, Rows, Source, Unreadable},
-    migrator::{MigrationError, migrate},
+    migrator::MigrationError,
     sink::{AnalyticsError, AnalyticsSink, BackOff, GROUP},
     store::Progress,
 };
@@ -163,7 +163,7 @@ impl Writer<'_> {
             );
             let recovered = async {
                 tokio::time::sleep(wait).await;
-                migrate(self.sink.store.client()).await
+                self.sink.migrate().await
             };
             match self.shutdown.run_until_cancelled(recovered).await {
                 None => return Ok(None),

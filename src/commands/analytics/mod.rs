@@ -1,10 +1,11 @@
 //! `hissaback analytics`: the role, and what analysts do by command.
 
 mod export;
+mod rebuild;
 
 use clap::{Args, Subcommand};
 
-use self::export::ExportArguments;
+use self::{export::ExportArguments, rebuild::RebuildArguments};
 use super::serving::{self, ServingArguments};
 use crate::roles::Role;
 
@@ -27,6 +28,11 @@ enum AnalyticsCommand {
     /// by starting the engine for as long as the export takes. The file gets its name once it is
     /// whole.
     Export(ExportArguments),
+    /// Compute the aggregates by hour and day anew, from the events
+    ///
+    /// Not needed in ordinary use: the sink computes what changes. Of embedded data, which no other
+    /// process may have open; beside a server it may run while the sink does.
+    RebuildAggregates(RebuildArguments),
 }
 
 /// Runs the role, or the command.
@@ -37,5 +43,6 @@ pub async fn run(arguments: AnalyticsArguments) -> anyhow::Result<()> {
     match arguments.command {
         None => serving::serve_role(Role::Analytics, &arguments.serving).await,
         Some(AnalyticsCommand::Export(arguments)) => export::run(arguments).await,
+        Some(AnalyticsCommand::RebuildAggregates(arguments)) => rebuild::run(arguments).await,
     }
 }

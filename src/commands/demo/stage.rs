@@ -303,7 +303,12 @@ async fn wait_for_analytics(log: &dyn Log, client: &clickhouse::Client) -> anyho
         }
     }
     let deadline = Instant::now() + PATIENCE;
-    while !completeness::covers(&completeness::complete_up_to(client).await?, &ends) {
+    while !completeness::covers(&completeness::complete_up_to(client).await?, &ends)
+        || !completeness::covers(
+            &completeness::aggregates_complete_up_to(client).await?,
+            &ends,
+        )
+    {
         ensure!(
             Instant::now() < deadline,
             "analytics doesn't catch up with the log"

@@ -190,7 +190,8 @@ impl Aggregates {
             .filter(|stored| {
                 // A batch that is noted, and not kept yet, isn't marked yet.
                 kept.get(&(stored.topic, stored.partition))
-                    .is_some_and(|kept| kept.next_offset >= stored.next_offset)
+                    .map_or(0, |kept| kept.next_offset)
+                    >= stored.next_offset
             })
             .filter(|stored| !noted.contains(&identity(stored)))
             .map(|stored| Progress {

@@ -24,7 +24,9 @@ mod computation;
 mod hour;
 mod stale;
 mod statements;
+mod totals;
 
 pub use computation::{AggregateError, Aggregates, Computed, Turn, compute_everything};
 pub use hour::Hour;
 pub(super) use stale::Touched;
+pub use totals::{Difference, Totals, differences};

@@ -17,9 +17,11 @@ pub(super) enum Rows {
 /// INSERT, UPDATE, DELETE (the owner may all, the API reads); whose rows the API sees.
 pub(super) type Table = (&'static str, &'static str, &'static str, &'static str, Rows);
 
-pub(super) const TABLES: [Table; 50] = [
+pub(super) const TABLES: [Table; 52] = [
     ("_sqlx_migrations", "", "", "", Rows::None),
+    ("analytics_computations", "SU", "S", "", Rows::None),
     ("analytics_positions", "SIU", "S", "", Rows::None),
+    ("analytics_stale_hours", "SIUD", "S", "", Rows::None),
     ("audit_log", "SI", "SI", "", Rows::None),
     ("campaign_versions", "S", "SI", "S", Rows::Tenant),
     ("campaigns", "S", "SI", "S", Rows::Tenant),
