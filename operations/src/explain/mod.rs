@@ -11,6 +11,8 @@
 //! What a claim owes to another tenant's claims is told as a number only.
 
 mod claim;
+mod claim_tree;
+mod money;
 mod payout;
 pub mod proof;
 mod report;
@@ -22,9 +24,8 @@ use serde::Serialize;
 use sqlx::PgPool;
 use stream::{Log, LogError};
 
-pub use claim::{
-    ClaimLineage, CommandLine, Money, PaidBy, PinnedTerms, PostingLine, Reason, SharedOrder,
-};
+pub use claim::{ClaimLineage, CommandLine, PaidBy, PinnedTerms, PostingLine, Reason, SharedOrder};
+pub use money::{Money, Parts};
 pub use payout::{ItemLineage, PayoutLineage, StepLine};
 pub use report::{RawEvidence, ReportLineage, UnmatchedLineage};
 pub use tree::Tree;

@@ -21,7 +21,7 @@ const HEADER: &str = "_id,p1,created,status,txn_id,sale,currency\n";
 /// When [`sale`] says that it was converted.
 const DAY: &str = "2026-09-20 14:13:20";
 
-fn settings(apply: bool) -> ReconcileSettings {
+pub fn settings(apply: bool) -> ReconcileSettings {
     ReconcileSettings {
         tenant_id: tenant(),
         network_id: NETWORK,
@@ -35,7 +35,7 @@ fn settings(apply: bool) -> ReconcileSettings {
     }
 }
 
-async fn reconcile_as(
+pub async fn reconcile_as(
     world: &World,
     text: impl Into<Vec<u8>>,
     settings: ReconcileSettings,
