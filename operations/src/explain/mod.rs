@@ -123,13 +123,11 @@ impl Explainer<'_> {
     }
 
     async fn conversion(&self, event_id: EventId) -> Result<Explanation, ExplainError> {
-        match self.claim_of(event_id).await? {
-            Some(claim) => Ok(Explanation::Claims(vec![self.claim(claim).await?])),
-            None => {
-                let unmatched = self.unmatched(event_id).await?;
-                Ok(Explanation::Unmatched(Box::new(unmatched)))
-            }
+        if let Some(claim) = self.claim_of(event_id).await? {
+            return Ok(Explanation::Claims(vec![self.claim(claim).await?]));
         }
+        let unmatched = self.unmatched(event_id).await?;
+        Ok(Explanation::Unmatched(Box::new(unmatched)))
     }
 }
 
