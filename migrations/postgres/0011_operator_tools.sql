@@ -37,3 +37,6 @@ COMMENT ON COLUMN correction_proposals.approved_by IS 'Another operator than the
 COMMENT ON COLUMN correction_proposals.approved_at IS 'When.';
 COMMENT ON COLUMN correction_proposals.applied_at IS 'When all its commands were in the log.';
 GRANT SELECT, INSERT, UPDATE ON correction_proposals TO hissaback_operator;
+
+-- Postbacks per campaign and hour: rows stand about in the order of their receipt.
+CREATE INDEX conversions_received ON conversions USING brin (received_at);

@@ -45,7 +45,7 @@ pub enum DumpError {
 /// Stands in the first line; another one makes another hash.
 const FORMAT: u32 = 1;
 
-const CLAIMS: &str = r#"
+const CLAIMS: &str = "
     SELECT 'claim' AS kind, led_id::text, tenant_id, campaign_id, link_id, offer_id, network_id,
            click_id::text, clicked_at, user_id, country, txn_id, goal_id, first_received_at,
            converted_at, payable_at, status, reasons, evidence, order_owner::text, network_status,
@@ -63,7 +63,7 @@ const CLAIMS: &str = r#"
            trim_scale(posted_creator)::text AS posted_creator,
            trim_scale(paid_amount)::text AS paid_amount
     FROM ledger l WHERE $1 IS NULL OR tenant_id = $1
-    ORDER BY l.led_id"#;
+    ORDER BY l.led_id";
 
 /// From the postings, not from what the rows say was posted.
 const BALANCES: &str = r#"

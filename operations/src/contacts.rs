@@ -45,17 +45,17 @@ pub enum ResealError {
     Database(#[from] sqlx::Error),
 }
 
-/// Sealed contacts as they stand in a row.
-type Contacts = (Option<Vec<u8>>, Option<Vec<u8>>);
+/// A contact as it stands in its column, if there is one.
+type Contact = Option<Vec<u8>>;
 
 /// Columns of a batch.
 #[derive(Default)]
 struct Batch {
     users: Vec<Uuid>,
-    old_phones: Vec<Option<Vec<u8>>>,
-    old_emails: Vec<Option<Vec<u8>>>,
-    new_phones: Vec<Option<Vec<u8>>>,
-    new_emails: Vec<Option<Vec<u8>>>,
+    old_phones: Vec<Contact>,
+    old_emails: Vec<Contact>,
+    new_phones: Vec<Contact>,
+    new_emails: Vec<Contact>,
 }
 
 /// Seals every contact with the ring's current key; `progress` is told after each batch. `pool` is
@@ -83,7 +83,7 @@ pub async fn reseal(
     };
     let mut after = Uuid::nil();
     loop {
-        let people: Vec<(Uuid, Option<Vec<u8>>, Option<Vec<u8>>)> =
+        let people: Vec<(Uuid, Contact, Contact)> =
             sqlx::query_as("SELECT * FROM contacts_to_reseal($1, $2, $3)")
                 .bind(key_id)
                 .bind(after)
@@ -122,9 +122,9 @@ pub async fn reseal(
 fn resealed(
     keys: &KeyRing,
     user: UserId,
-    (phone, email): (&Option<Vec<u8>>, &Option<Vec<u8>>),
-) -> Result<Option<Contacts>, ResealError> {
-    let under_current = |subject, bytes: &Option<Vec<u8>>| -> Result<_, SealingError> {
+    (phone, email): (&Contact, &Contact),
+) -> Result<Option<(Contact, Contact)>, ResealError> {
+    let under_current = |subject, bytes: &Contact| -> Result<_, SealingError> {
         let Some(bytes) = bytes else { return Ok(None) };
         let sealed = Sealed::from_bytes(bytes).ok_or(SealingError::DoesNotOpen(0))?;
         let rewrapped = keys.rewrap(subject, &sealed)?;

@@ -21,8 +21,11 @@
 //! | [`creator_analytics`] | what a creator's shop earned, from the aggregates |
 //! | [`retention`] | what is past its period goes, and what a person asks to |
 //! | [`commands`] | operators' decisions, on their way into the log |
-//! | [`unmatched`], [`dead_letters`] | list and look |
+//! | [`reconcile`] | a network's CSV against the ledger, and what is missing as evidence |
 //! | [`explain`] | from a gift card to the raw reports' bytes, and back |
+//! | [`unmatched`], [`dead_letters`] | list, look, try again or match by hand, give up |
+//! | [`silence`] | campaigns that have gone quiet |
+//! | [`watch`] | those, and dead letters, as metrics |
 
 mod advisory_lock;
 pub mod audit;
@@ -49,5 +52,7 @@ pub mod reconcile;
 pub mod reference;
 pub mod replay;
 pub mod retention;
+pub mod silence;
 pub mod unmatched;
+pub mod watch;
 pub mod verification;

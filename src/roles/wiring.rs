@@ -8,6 +8,7 @@ use operations::{
     payout_run::PayoutRuns,
     retention::Periods,
     verification::ScratchConnections,
+    watch::Watch,
 };
 use processors::stage::{Stage, StageMetrics, StageSettings};
 use sinks::{
@@ -221,6 +222,17 @@ impl Roles {
         let shutdown = shared.shutdown.clone();
         self.spawn("retention", async move {
             retention.run(shutdown).await;
+            Ok(())
+        });
+        let watch = Watch::new(
+            shared.platform.operator()?.clone(),
+            Arc::clone(&shared.platform.log),
+            Arc::clone(clock),
+            &shared.registry,
+        )?;
+        let shutdown = shared.shutdown.clone();
+        self.spawn("watch", async move {
+            watch.run(shutdown).await;
             Ok(())
         });
         if let Some(runs) = payout_runs {

@@ -65,13 +65,12 @@ pub(super) fn identity(fields: &Reported) -> Vec<u8> {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text);
     };
-    match &fields.network_conversion_id {
-        Some(conversion) => part(Some(conversion)),
-        None => {
-            part(Some(&fields.click_ref));
-            part(fields.txn_id.as_deref());
-            part(fields.goal_id.as_deref());
-        }
+    if let Some(conversion) = &fields.network_conversion_id {
+        part(Some(conversion));
+    } else {
+        part(Some(&fields.click_ref));
+        part(fields.txn_id.as_deref());
+        part(fields.goal_id.as_deref());
     }
     hash.finalize()[..16].to_vec()
 }

@@ -157,15 +157,12 @@ impl Supposed {
             own.sort_by(|one, other| one.goal_id.cmp(&other.goal_id));
         }
         for (tenant_id, given) in self.fraud_rules {
-            match tenant_id {
-                Some(id) => {
-                    let versions = from_then_on(data.tenant_rules.get(&id), given);
-                    data.tenant_rules.insert(id, versions);
-                }
-                None => {
-                    let versions = from_then_on(data.platform_rules.as_ref(), given);
-                    data.platform_rules = Some(versions);
-                }
+            if let Some(id) = tenant_id {
+                let versions = from_then_on(data.tenant_rules.get(&id), given);
+                data.tenant_rules.insert(id, versions);
+            } else {
+                let versions = from_then_on(data.platform_rules.as_ref(), given);
+                data.platform_rules = Some(versions);
             }
         }
         for given in self.commission_rules.into_values() {

@@ -84,34 +84,34 @@ impl OnlyHere {
 
 /// Keeps the first of the lines that only one dump has.
 #[derive(Debug)]
-pub(super) struct Lines {
-    pub wanted: OnlyHere,
-    pub lines_max: usize,
-    pub lines: Vec<String>,
+pub(super) struct FirstLines {
+    wanted: OnlyHere,
+    at_most: usize,
+    pub kept: Vec<String>,
     begun: Vec<u8>,
 }
 
-impl Lines {
-    pub fn new(wanted: OnlyHere, lines_max: usize) -> Self {
+impl FirstLines {
+    pub fn new(wanted: OnlyHere, at_most: usize) -> Self {
         Self {
             wanted,
-            lines_max,
-            lines: Vec::new(),
+            at_most,
+            kept: Vec::new(),
             begun: Vec::new(),
         }
     }
 }
 
-impl Write for Lines {
+impl Write for FirstLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Self {
             wanted,
-            lines_max,
-            lines: kept,
+            at_most,
+            kept,
             begun,
         } = self;
         lines(begun, bytes, |line| {
-            if kept.len() < *lines_max && wanted.0.contains_key(&hash(line)) {
+            if kept.len() < *at_most && wanted.0.contains_key(&hash(line)) {
                 kept.push(String::from_utf8_lossy(line).into_owned());
             }
         });
@@ -140,25 +140,25 @@ mod tests {
     proptest! {
         #[test]
         fn what_only_one_has_is_found_however_it_was_written(
-            ours in prop::collection::vec(0_u8..6, 0..20),
-            theirs in prop::collection::vec(0_u8..6, 0..20),
+            ours in prop::collection::vec(0_u32..6, 0..20),
+            theirs in prop::collection::vec(0_u32..6, 0..20),
             cut in 1_usize..9,
         ) {
-            let text = |lines: &[u8]| -> Vec<u8> {
+            let text = |lines: &[u32]| -> Vec<u8> {
                 lines.iter().flat_map(|line| format!("line {line}\n").into_bytes()).collect()
             };
             let (ours_text, theirs_text) = (text(&ours), text(&theirs));
             let (here, there) = compare(hashes(&ours_text, cut), hashes(&theirs_text, 3));
-            let count = |lines: &[u8], line: u8| lines.iter().filter(|one| **one == line).count();
-            let lacks = |lines: &[u8], others: &[u8]| -> usize {
+            let count = |lines: &[u32], line: u32| lines.iter().filter(|one| **one == line).count();
+            let lacks = |lines: &[u32], others: &[u32]| -> usize {
                 (0..6).map(|line| count(lines, line).saturating_sub(count(others, line))).sum()
             };
             prop_assert_eq!(here.count(), lacks(&ours, &theirs) as u64);
             prop_assert_eq!(there.count(), lacks(&theirs, &ours) as u64);
-            let mut lines = Lines::new(here, 100);
+            let mut lines = FirstLines::new(here, 100);
             lines.write_all(&ours_text).expect("written");
-            let lacked = lines.lines.iter().all(|line| {
-                let line: u8 = line.trim_start_matches("line ").parse().expect("a number");
+            let lacked = lines.kept.iter().all(|line| {
+                let line: u32 = line.trim_start_matches("line ").parse().expect("a number");
                 count(&ours, line) > count(&theirs, line)
             });
             prop_assert!(lacked);

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::scratch::{Scratch, ScratchConnections};
 use self::{
-    comparison::{LineHashes, Lines, OnlyHere, compare},
+    comparison::{FirstLines, LineHashes, OnlyHere, compare},
     second_reading::SecondReading,
 };
 use crate::{
@@ -290,9 +290,9 @@ async fn lines(
     wanted: OnlyHere,
     lines_max: usize,
 ) -> Result<Vec<String>, DumpError> {
-    let mut lines = Lines::new(wanted, lines_max);
+    let mut lines = FirstLines::new(wanted, lines_max);
     canonical_dump::write(connection, None, &mut lines).await?;
-    Ok(lines.lines)
+    Ok(lines.kept)
 }
 
 impl fmt::Display for VerifyReport {

@@ -27,6 +27,7 @@ mod reconcile_properties;
 mod reference;
 mod replay;
 mod retention;
+mod silence;
 mod verification;
 mod what_if;
 mod world;

@@ -1,6 +1,10 @@
 //! A network's export against the real ledger: breaks, evidence, and nothing more the second time.
 
-use std::{collections::BTreeMap, io::Cursor, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io::{self, Cursor, Read},
+    sync::Arc,
+};
 
 use ingest::redaction::{DEFAULT_NAMES, Redaction};
 use operations::reconcile::{
@@ -21,7 +25,7 @@ const HEADER: &str = "_id,p1,created,status,txn_id,sale,currency\n";
 /// When [`sale`] says that it was converted.
 const DAY: &str = "2026-09-20 14:13:20";
 
-fn settings(apply: bool) -> ReconcileSettings {
+pub fn settings(apply: bool) -> ReconcileSettings {
     ReconcileSettings {
         tenant_id: tenant(),
         network_id: NETWORK,
@@ -35,12 +39,8 @@ fn settings(apply: bool) -> ReconcileSettings {
     }
 }
 
-async fn reconcile_as(
-    world: &World,
-    text: impl Into<Vec<u8>>,
-    settings: ReconcileSettings,
-) -> Result<(ReconcileSummary, Vec<Break>), ReconcileError> {
-    let reconciler = Reconciler {
+fn reconciler(world: &World) -> Reconciler {
+    Reconciler {
         pool: world.operator.clone(),
         log: world.log.clone(),
         clock: world.clock.clone(),
@@ -48,7 +48,15 @@ async fn reconcile_as(
         token_keys: TokenKeys::new(&[(1, [1; 32])]).expect("a ring"),
         redaction: Redaction::new(&DEFAULT_NAMES).expect("valid names"),
         reference: Arc::new((**world.reference.load()).clone()),
-    };
+    }
+}
+
+pub async fn reconcile_as(
+    world: &World,
+    text: impl Into<Vec<u8>>,
+    settings: ReconcileSettings,
+) -> Result<(ReconcileSummary, Vec<Break>), ReconcileError> {
+    let reconciler = reconciler(world);
     let mut breaks = Vec::new();
     let input = Cursor::new(text.into());
     let summary = reconciler
@@ -419,6 +427,90 @@ async fn an_old_snapshot_is_outranked_and_says_so() {
         [(BreakKind::Status, Some(2), Action::Outranked)]
     );
     assert_eq!(summary.appended, 0);
+}
+
+/// An export that is made while it is read, with a note of 300 bytes a row.
+struct Endless {
+    rows: std::ops::Range<u32>,
+    ready: Cursor<Vec<u8>>,
+}
+
+impl io::Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.ready.read(buffer)?;
+        if read > 0 {
+            return Ok(read);
+        }
+        let Some(row) = self.rows.next() else {
+            return Ok(0);
+        };
+        let note = "x".repeat(300);
+        let row = format!(
+            "c{row},{},{DAY},approved,O-{row},1.00,INR,{note}\n",
+            1_000 + row
+        );
+        self.ready = Cursor::new(row.into_bytes());
+        self.ready.read(buffer)
+    }
+}
+
+/// Nobody keeps the breaks.
+struct Counted(u64);
+
+impl BreakSink for Counted {
+    fn take(&mut self, _: &Break) -> io::Result<()> {
+        self.0 += 1;
+        Ok(())
+    }
+}
+
+/// What the process holds in memory, in kilobytes.
+fn resident_kb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number.expect("a size").parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures the whole process: run it alone, with RECONCILE_ROWS for more"]
+async fn memory_is_flat_whatever_the_size() {
+    let rows: u32 =
+        std::env::var("RECONCILE_ROWS").map_or(100_000, |rows| rows.parse().expect("a number"));
+    let world = World::new().await;
+    world.settle().await;
+    let reconciler = reconciler(&world);
+    let mut peaks = Vec::new();
+    for rows in [rows / 10, rows] {
+        let input = Endless {
+            rows: 0..rows,
+            ready: Cursor::new(format!("{},note\n", HEADER.trim_end()).into_bytes()),
+        };
+        let peak = std::sync::atomic::AtomicU64::new(0);
+        let watch = |_: &ReconcileSummary| {
+            peak.fetch_max(resident_kb(), std::sync::atomic::Ordering::Relaxed);
+        };
+        let mut breaks = Counted(0);
+        let begun = std::time::Instant::now();
+        let outcome = reconciler
+            .reconcile(input, settings(false), &mut breaks, watch)
+            .await;
+        let summary = outcome.expect("reconciled");
+        assert_eq!(
+            (summary.proposed, breaks.0),
+            (u64::from(rows), u64::from(rows))
+        );
+        let peak = peak.into_inner();
+        println!(
+            "{rows} rows in {:?}, at most {peak} kB resident",
+            begun.elapsed()
+        );
+        peaks.push(peak);
+    }
+    assert!(
+        peaks[1] < peaks[0] + 16 * 1_024,
+        "ten times the rows, and as much memory: {peaks:?}"
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use processors::rules::{
     lifecycle::ClaimState,
     settlement::{Neighbourhood, Scope, settle},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use schemas::{
     Amount, CampaignId, Currency, EventId, LinkId, Position, Timestamp, Topic,
     events::{
@@ -31,7 +31,10 @@ use schemas::{
 };
 use uuid::Uuid;
 
-use crate::world::{NETWORK, NOW, OFFER, click, tenant, token};
+use crate::{
+    reconcile::{reconcile_as, settings},
+    world::{NETWORK, NOW, OFFER, World, click, tenant, token},
+};
 
 /// What the network says of a sale at some time.
 #[derive(Debug, Clone)]
@@ -467,5 +470,63 @@ proptest! {
         let before = whole.outcome();
         prop_assert_eq!(whole.reconcile(&story.export()), 0);
         prop_assert_eq!(before.len(), story.sales.len());
+    }
+}
+
+/// Stories that are played on PostgreSQL.
+const PLAYED: usize = 3;
+
+/// A story through the real stage and ledger, reconciled twice.
+async fn played(story: &Story, losing: bool) -> Outcome {
+    let world = World::new().await;
+    world.clock.set(click(0).clicked_at);
+    let clicks: BTreeSet<i64> = story.sales.iter().map(|sale| sale.click).collect();
+    for click in clicks {
+        world.click(click).await;
+    }
+    for (at, fields) in story.postbacks(losing) {
+        world.clock.set(at);
+        world.report(fields).await;
+    }
+    world.clock.set(NOW);
+    world.settle().await;
+    for last in [false, true] {
+        let outcome = reconcile_as(&world, story.csv(), settings(true)).await;
+        let (summary, breaks) = outcome.expect("reconciled");
+        assert!(!last || summary.appended == 0, "{story:?}: {breaks:?}");
+        world.settle().await;
+    }
+    let report = world.audit().await;
+    assert!(report.ok, "{story:?}: {report}");
+    let rows: Vec<(i64, Option<String>, Option<String>, String, String)> = sqlx::query_as(
+        "SELECT click_id, txn_id, goal_id, status,
+                concat_ws(' ', replace(network_status, 'extended', 'pending'), order_value,
+                          user_pct, expected_commission, user_amount, creator_amount,
+                          posted_commission, posted_user, posted_creator)
+         FROM ledger",
+    )
+    .fetch_all(&world.operator)
+    .await
+    .expect("claims");
+    let told = |(click, order, goal, status, money): (i64, Option<String>, _, String, _)| {
+        let status = serde_json::from_value(status.into()).expect("a status");
+        ((click, order.unwrap_or_default(), goal), (status, money))
+    };
+    rows.into_iter().map(told).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_postbacks_come_back_on_postgresql_too() {
+    let mut runner = TestRunner::deterministic();
+    for _ in 0..PLAYED {
+        let tree = story().new_tree(&mut runner).expect("a story");
+        let story = tree.current();
+        let (whole, lossy) = tokio::join!(played(&story, false), played(&story, true));
+        assert_eq!(
+            story.comparable(&lossy),
+            story.comparable(&whole),
+            "{story:?}"
+        );
+        assert_eq!(whole.len(), story.sales.len());
     }
 }
