@@ -266,7 +266,7 @@ set_up_by_maven() {
     work=
 }
 
-# A Python with the client that stands for other people's. It can't be moved once it is made, so
+# A Python with what stands for other people: their Kafka client, their AWS signatures. It can't be moved once it is made, so
 # the list by which it was made is put beside it last.
 set_up_python() {
     local directory=$cache/python requirements=$scripts/kafka/requirements.txt

@@ -72,6 +72,7 @@ pub async fn run(arguments: BackfillArguments) -> anyhow::Result<()> {
         listener: serving::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?,
         ingest: ingest::Settings::default(),
         payouts: None,
+        payout_schedule: None,
         messages: None,
         delivery_reports: None,
         committed: None,

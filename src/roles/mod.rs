@@ -30,7 +30,10 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use self::role::Role;
-use crate::platform::{Platform, register_health};
+use crate::{
+    platform::{Platform, register_health},
+    schedules::PayoutSchedule,
+};
 
 /// How long a payout run waits for the ledger to catch up.
 const PAYOUT_PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +48,8 @@ pub struct RoleOptions {
     pub ingest: ingest::Settings,
     /// How gift cards are made; without it payouts stay queued.
     pub payouts: Option<PayoutsConfig>,
+    /// When payouts are made and compared without being asked for; without it, never.
+    pub payout_schedule: Option<PayoutSchedule>,
     /// How gift cards' codes are sent; without it, no role here makes any.
     pub messages: Option<Arc<dyn SmsGateway>>,
     /// How the gateway writes delivery reports, and what it proves itself by.

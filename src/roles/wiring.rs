@@ -17,7 +17,10 @@ use sinks::{
 };
 
 use super::{Role, RoleOptions, Roles, Shared};
-use crate::{platform::Platform, schedules};
+use crate::{
+    platform::Platform,
+    schedules::{self, PayoutSchedule},
+};
 
 impl Roles {
     pub(super) fn start_each(
@@ -30,6 +33,7 @@ impl Roles {
             listener,
             ingest,
             payouts,
+            payout_schedule,
             messages,
             delivery_reports,
             committed,
@@ -50,7 +54,9 @@ impl Roles {
                         self.start_dispatcher(shared, config, messages)?;
                     }
                 }
-                Role::Schedule => self.start_schedules(shared, payout_runs.clone())?,
+                Role::Schedule => {
+                    self.start_schedules(shared, payout_runs.clone().zip(payout_schedule))?;
+                }
             }
         }
         let router = super::http::router(shared, &roles, ingest, payout_runs, delivery_reports)?;
@@ -188,7 +194,7 @@ impl Roles {
     fn start_schedules(
         &mut self,
         shared: &Shared<'_>,
-        payout_runs: Option<PayoutRuns>,
+        payouts: Option<(PayoutRuns, PayoutSchedule)>,
     ) -> anyhow::Result<()> {
         let Platform { clock, writer, .. } = shared.platform;
         self.start_healing(shared)?;
@@ -209,8 +215,9 @@ impl Roles {
             retention.run(shutdown).await;
             Ok(())
         });
-        if let Some(runs) = payout_runs {
-            let daily = schedules::Payouts::new(runs, writer.clone(), Arc::clone(clock));
+        if let Some((runs, schedule)) = payouts {
+            let (pool, clock) = (writer.clone(), Arc::clone(clock));
+            let daily = schedules::Payouts::new(runs, pool, clock, schedule, &shared.registry)?;
             let shutdown = shared.shutdown.clone();
             self.spawn("payout schedule", async move {
                 daily.run(shutdown).await;

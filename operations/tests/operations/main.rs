@@ -8,6 +8,7 @@ mod log_copy;
 mod payout_run;
 #[path = "../../../sinks/tests/support/postgres.rs"]
 mod postgres;
+mod reconciliation;
 mod reference;
 mod retention;
 mod world;

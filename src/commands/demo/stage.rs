@@ -119,6 +119,7 @@ impl DemoStage {
             listener,
             ingest: ingest::Settings::default(),
             payouts: Some(payouts),
+            payout_schedule: None,
             messages: Some(sms),
             delivery_reports: None,
             committed: Some(Arc::new(move |event_id, _latency| {

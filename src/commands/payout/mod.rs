@@ -6,6 +6,7 @@ mod orders;
 mod rail;
 mod resend;
 mod rotate_claim_keys;
+mod run;
 
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub struct PayoutArguments {
 
 #[derive(Debug, Subcommand)]
 enum PayoutCommand {
+    /// Pay what has matured, or say what would be paid
+    Run(run::RunArguments),
     /// List payouts, each with what it waits for and what can be done
     List(list::ListArguments),
     /// Show one payout, with its steps and claims
@@ -54,6 +57,7 @@ enum PayoutCommand {
 /// When it can't be done; one sentence says why.
 pub async fn run(arguments: PayoutArguments) -> anyhow::Result<()> {
     match arguments.command {
+        PayoutCommand::Run(arguments) => run::run(arguments).await,
         PayoutCommand::List(arguments) => list::list(arguments).await,
         PayoutCommand::Show(arguments) => list::show(arguments).await,
         PayoutCommand::Cancel(arguments) => orders::cancel(arguments).await,
