@@ -267,7 +267,7 @@ set_up_by_maven() {
     work=
 }
 
-# A Python with the clients that stand for other people's: those that $1 lists, in the directory $2.
+# A Python with what stands for other people's programs: what $1 lists, in the directory $2.
 # It can't be moved once it is made, so the list by which it was made is put beside it last.
 set_up_python() {
     local requirements=$1 directory=$2

@@ -12,7 +12,7 @@ use operations::{
     caught_up::CaughtUpError,
     payout_run::{PayoutRunError, Summary},
 };
-use schemas::Timestamp;
+use schemas::{TenantId, Timestamp};
 use serde::Deserialize;
 
 use crate::{Api, Problem, authorisation, operators::read_body};
@@ -23,13 +23,16 @@ use crate::{Api, Problem, authorisation, operators::read_body};
 struct Request {
     /// Pays claims that are payable before it, RFC 3339; the present, if absent.
     as_of: Option<Timestamp>,
+    /// Pays one tenant's shoppers only.
+    tenant_id: Option<TenantId>,
     /// Counts and changes nothing.
     #[serde(default)]
     dry_run: bool,
 }
 
 /// Pays what has matured. The answer: `{"paid_count": 12, "paid_amount": "3400.00", "payees": 15,
-/// "kyc_missing": 1}`. It is safe to repeat, whatever came of it.
+/// "kyc_missing": 1, …}`, with `totals` by tenant and currency, and in them who was not paid and why.
+/// It is safe to repeat, whatever came of it.
 pub(crate) async fn run(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
@@ -42,7 +45,10 @@ pub(crate) async fn run(
         .clone()
         .ok_or(Problem::NotConfigured("a payout rail"))?;
     // A run ends by itself, whether or not the caller waits for it.
-    let run = tokio::spawn(async move { runs.run(request.as_of, request.dry_run).await });
+    let run = tokio::spawn(async move {
+        runs.run_for(request.tenant_id, request.as_of, request.dry_run)
+            .await
+    });
     match run.await {
         Ok(Ok(summary)) => Ok(Json(summary)),
         Ok(Err(error)) => Err(problem(&error)),

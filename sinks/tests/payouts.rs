@@ -18,6 +18,8 @@ mod notices;
 mod secrecy;
 #[path = "payouts/recall.rs"]
 mod recall;
+#[path = "payouts/signature.rs"]
+mod signature;
 #[path = "payouts/trouble.rs"]
 mod trouble;
 #[path = "payouts/world.rs"]

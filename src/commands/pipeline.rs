@@ -39,6 +39,7 @@ pub async fn run(
         listener: serving::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?,
         ingest: ingest::Settings::default(),
         payouts: None,
+        payout_schedule: None,
         messages: None,
         retention: configuration.retention.periods()?,
         delivery_reports: None,

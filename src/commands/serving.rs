@@ -19,7 +19,7 @@ use tokio::{
 
 use super::InstallationArguments;
 use crate::{
-    configuration::Configuration,
+    configuration::{Agcod, Configuration},
     embedded::ClickHouseAvailability,
     platform::{Placement, Platform, Starting, register_health},
     roles::{Role, RoleOptions, Roles},
@@ -134,6 +134,7 @@ fn options(
         listener,
         ingest: configuration.http.ingest_settings()?,
         payouts,
+        payout_schedule: agcod.map(Agcod::schedule),
         messages,
         retention: configuration.retention.periods()?,
         delivery_reports: configuration.messages.delivery_reports(),

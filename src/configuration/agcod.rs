@@ -8,10 +8,11 @@ use sinks::payouts::{
     AgcodConfig, CREATE_PATH, DispatchLimits, PayoutsConfig, TIMEOUT_MS,
     agcod::{Endpoint, signature::KeyPair},
     claim_codes::ClaimCodeStorage,
+    store::rates::CallRate,
 };
 
 use super::{ConfigurationError, Messages, refused};
-use crate::secrets::Secrets;
+use crate::{schedules::PayoutSchedule, secrets::Secrets};
 
 /// The account with Amazon Gift Codes On Demand. What is settled by contract is configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,12 +35,37 @@ pub struct Agcod {
     pub access_key_id: String,
     /// The secret access key.
     pub secret_access_key: SecretString,
-    /// Calls a second, at most, of one process; several share the account's rate.
+    /// Calls a second, at most, over all processes together.
     #[serde(default = "default_rate")]
     pub calls_per_second: NonZeroU32,
+    /// Hours between payout runs of the role schedule; 0: only when they are asked for.
+    #[serde(default = "default_payout_run_hours")]
+    pub payout_run_hours: u32,
+    /// Whether the role schedule compares each day with what the service did.
+    #[serde(default = "default_reconcile_daily")]
+    pub reconcile_daily: bool,
     /// What becomes of claim codes between the card and its message.
     #[serde(default)]
     pub claim_codes: ClaimCodes,
+}
+
+impl Agcod {
+    /// When payouts are made and compared without being asked for.
+    pub fn schedule(&self) -> PayoutSchedule {
+        PayoutSchedule {
+            run_every_hours: NonZeroU32::new(self.payout_run_hours),
+            reconcile_daily: self.reconcile_daily,
+            rate: CallRate::per_second(self.calls_per_second),
+        }
+    }
+}
+
+const fn default_payout_run_hours() -> u32 {
+    24
+}
+
+const fn default_reconcile_daily() -> bool {
+    true
 }
 
 fn default_path() -> String {

@@ -33,7 +33,10 @@ use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use self::role::Role;
-use crate::platform::{Platform, register_health};
+use crate::{
+    platform::{Platform, register_health},
+    schedules::PayoutSchedule,
+};
 
 /// How long a payout run waits for the ledger to catch up.
 const PAYOUT_PATIENCE: Duration = Duration::from_secs(10);
@@ -48,6 +51,8 @@ pub struct RoleOptions {
     pub ingest: ingest::Settings,
     /// How gift cards are made; without it payouts stay queued.
     pub payouts: Option<PayoutsConfig>,
+    /// When payouts are made and compared without being asked for; without it, never.
+    pub payout_schedule: Option<PayoutSchedule>,
     /// How gift cards' codes are sent; without it, no role here makes any.
     pub messages: Option<Arc<dyn SmsGateway>>,
     /// How long things are kept.

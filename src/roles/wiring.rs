@@ -20,7 +20,10 @@ use sinks::{
 };
 
 use super::{Role, RoleOptions, Roles, Shared};
-use crate::{platform::Platform, schedules};
+use crate::{
+    platform::Platform,
+    schedules::{self, PayoutSchedule},
+};
 
 impl Roles {
     pub(super) fn start_each(
@@ -33,6 +36,7 @@ impl Roles {
             listener,
             ingest,
             payouts,
+            payout_schedule,
             messages,
             retention,
             delivery_reports,
@@ -56,7 +60,8 @@ impl Roles {
                     }
                 }
                 Role::Schedule => {
-                    self.start_schedules(shared, payout_runs.clone(), retention)?;
+                    let daily_payouts = payout_runs.clone().zip(payout_schedule);
+                    self.start_schedules(shared, daily_payouts, retention)?;
                     if let Some(connections) = verification.clone() {
                         self.start_verification(shared, connections)?;
                     }
@@ -201,7 +206,7 @@ impl Roles {
     fn start_schedules(
         &mut self,
         shared: &Shared<'_>,
-        payout_runs: Option<PayoutRuns>,
+        payouts: Option<(PayoutRuns, PayoutSchedule)>,
         periods: Periods,
     ) -> anyhow::Result<()> {
         let Platform { clock, writer, .. } = shared.platform;
@@ -235,8 +240,9 @@ impl Roles {
             watch.run(shutdown).await;
             Ok(())
         });
-        if let Some(runs) = payout_runs {
-            let daily = schedules::Payouts::new(runs, writer.clone(), Arc::clone(clock));
+        if let Some((runs, schedule)) = payouts {
+            let (pool, clock) = (writer.clone(), Arc::clone(clock));
+            let daily = schedules::Payouts::new(runs, pool, clock, schedule, &shared.registry)?;
             let shutdown = shared.shutdown.clone();
             self.spawn("payout schedule", async move {
                 daily.run(shutdown).await;

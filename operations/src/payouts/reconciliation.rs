@@ -24,7 +24,9 @@ const PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
 const PAGES_MAX: u32 = 100_000;
 
 /// What a difference is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// The service has made a card that no payout of ours asked for.

@@ -24,6 +24,7 @@ mod payout_run;
 mod postgres;
 mod reconcile;
 mod reconcile_properties;
+mod reconciliation;
 mod reference;
 mod replay;
 mod retention;

@@ -10,6 +10,7 @@ use sinks::payouts::{
     agcod::Operation,
     creation_request_id,
     fake_agcod::{Fault, Script},
+    store::rates::{CallRate, Operation as Slots},
 };
 use sqlx::Row;
 
@@ -302,4 +303,69 @@ async fn the_funds_are_asked_for_and_shown_beside_what_is_to_be_paid() {
         .expect("text");
     assert!(metrics.contains("hissaback_payout_funds "), "{metrics}");
     running.stop().await;
+}
+
+/// When a payout is tried next stands in the database: who starts later keeps to it.
+#[tokio::test]
+async fn a_timer_survives_the_dispatcher_that_set_it() {
+    let world = World::new().await;
+    world.fake.follow(Script::FirstCalls(vec![Fault::Internal]));
+    let id = world.request(1, rupees(500), PHONE).await;
+    let running = world.run();
+    let due = async || {
+        let dispatch = world.store().dispatch(id).await.expect("a row");
+        dispatch.filter(|dispatch| dispatch.attempts == 1 && !dispatch.in_flight)
+    };
+    world
+        .until("tried once", async || due().await.is_some())
+        .await;
+    running.stop().await;
+    let next = due().await.and_then(|dispatch| dispatch.next_attempt_at);
+    let started = stream::Clock::now(&world.clock);
+    assert_eq!(next, Some(started.plus_millis(3 * 60_000)));
+
+    let running = world.run();
+    world.clock.advance(Duration::from_secs(179));
+    let other = world.request(2, rupees(300), PHONE).await;
+    world
+        .until("the other was tried", async || {
+            world.fake.calls(&request_id(&world, other)) == 1
+        })
+        .await;
+    assert_eq!(world.fake.calls(&request_id(&world, id)), 1, "not yet");
+    world.clock.advance(Duration::from_secs(1));
+    world.until_state(id, "funded").await;
+    running.stop().await;
+}
+
+/// Four instances at once: their slots are one spacing apart, by the database's clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn slots_are_shared_by_all_instances() {
+    const EACH: i64 = 10;
+    let world = World::new().await;
+    let rate = CallRate::per_second(200.try_into().expect("not zero"));
+    let began: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
+        .fetch_one(&world.owner)
+        .await
+        .expect("a time");
+    let instances: Vec<_> = (0..4)
+        .map(|_| {
+            let store = world.store();
+            tokio::spawn(async move {
+                for _ in 0..EACH {
+                    let slot = store.wait_for_slot(Slots::Call, rate).await;
+                    slot.expect("a slot");
+                }
+            })
+        })
+        .collect();
+    for instance in instances {
+        instance.await.expect("it ends");
+    }
+    let free: chrono::DateTime<chrono::Utc> =
+        sqlx::query_scalar("SELECT next_at FROM payout_rates WHERE operation = 'call'")
+            .fetch_one(&world.owner)
+            .await
+            .expect("a time");
+    assert!(free - began >= chrono::Duration::milliseconds(4 * EACH * 5));
 }

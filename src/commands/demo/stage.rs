@@ -119,6 +119,7 @@ impl DemoStage {
             listener,
             ingest: ingest::Settings::default(),
             payouts: Some(payouts),
+            payout_schedule: None,
             messages: Some(sms),
             retention: Periods::default(),
             delivery_reports: None,

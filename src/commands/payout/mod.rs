@@ -7,6 +7,7 @@ mod orders;
 mod rail;
 mod resend;
 mod rotate_claim_keys;
+mod run;
 
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub struct PayoutArguments {
 
 #[derive(Debug, Subcommand)]
 enum PayoutCommand {
+    /// Pay what has matured, or say what would be paid
+    Run(run::RunArguments),
     /// The hold that a broken money invariant puts on all payouts
     Hold(hold::HoldArguments),
     /// List payouts, each with what it waits for and what can be done
@@ -57,6 +60,7 @@ enum PayoutCommand {
 /// When it can't be done; one sentence says why.
 pub async fn run(arguments: PayoutArguments) -> anyhow::Result<()> {
     match arguments.command {
+        PayoutCommand::Run(arguments) => run::run(arguments).await,
         PayoutCommand::Hold(arguments) => hold::run(arguments).await,
         PayoutCommand::List(arguments) => list::list(arguments).await,
         PayoutCommand::Show(arguments) => list::show(arguments).await,

@@ -44,7 +44,7 @@ pub(super) fn timestamp(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| format!("{text:?} is not a time such as 2026-11-20T00:00:00Z"))
 }
 
-fn rail(
+pub(super) fn config(
     installation: &InstallationArguments,
     platform: &Platform,
 ) -> anyhow::Result<PayoutsConfig> {
@@ -79,7 +79,7 @@ async fn ask(
     arguments: &FundsArguments,
     platform: &Platform,
 ) -> anyhow::Result<(Funds, schemas::Amount)> {
-    let config = rail(&arguments.installation, platform)?;
+    let config = config(&arguments.installation, platform)?;
     let store = Store::new(platform.writer.clone(), CHANNEL);
     let client = AgcodClient::new(&config.agcod)?;
     let rate = CallRate::per_second(config.limits.calls_per_second);
@@ -116,7 +116,7 @@ async fn compare(
     arguments: &ReconcileArguments,
     platform: &Platform,
 ) -> anyhow::Result<Reconciliation> {
-    let config = rail(&arguments.installation, platform)?;
+    let config = config(&arguments.installation, platform)?;
     let reconciler = Reconciler {
         pool: platform.writer.clone(),
         rate: CallRate::per_second(config.limits.calls_per_second),

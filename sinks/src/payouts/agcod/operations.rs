@@ -119,6 +119,7 @@ pub struct ActivityPage {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "as Amazon calls them")]
 pub(super) struct CancelRequest<'a> {
     pub(super) creation_request_id: &'a str,
     pub(super) partner_id: &'a str,

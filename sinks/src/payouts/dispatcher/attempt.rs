@@ -51,7 +51,7 @@ impl Worker {
         else {
             return;
         };
-        self.report(&attempt, &outcome, &settlement);
+        report(&attempt, &outcome, &settlement);
         commit_points::pass(CommitPoint::PayoutRecorded);
         if let Outcome::Funded(card) = outcome {
             self.clone()
@@ -120,26 +120,26 @@ impl Worker {
             .inspect_err(|error| tracing::error!(%payout_id, %error, "a claim code isn't stored"))
             .ok()
     }
+}
 
-    fn report(&self, attempt: &Attempt, outcome: &Outcome, settlement: &Settlement) {
-        let payout_id = attempt.payout_id;
-        let detail = outcome.detail().map(Detail::as_str);
-        let outcome = outcome.kind().name();
-        let settled = match settlement {
-            Settlement::Applied(settled) => settled,
-            Settlement::Stale => {
-                tracing::warn!(%payout_id, outcome, "an outcome came too late");
-                return;
-            }
-        };
-        let state = settled.dispatch.state.name();
-        let number = attempt.number;
-        tracing::info!(%payout_id, number, outcome, detail, state, "payout attempted");
-        if settled.pause_channel {
-            tracing::error!(
-                detail,
-                "the payout channel is paused until an operator resumes it"
-            );
+fn report(attempt: &Attempt, outcome: &Outcome, settlement: &Settlement) {
+    let payout_id = attempt.payout_id;
+    let detail = outcome.detail().map(Detail::as_str);
+    let outcome = outcome.kind().name();
+    let settled = match settlement {
+        Settlement::Applied(settled) => settled,
+        Settlement::Stale => {
+            tracing::warn!(%payout_id, outcome, "an outcome came too late");
+            return;
         }
+    };
+    let state = settled.dispatch.state.name();
+    let number = attempt.number;
+    tracing::info!(%payout_id, number, outcome, detail, state, "payout attempted");
+    if settled.pause_channel {
+        tracing::error!(
+            detail,
+            "the payout channel is paused until an operator resumes it"
+        );
     }
 }

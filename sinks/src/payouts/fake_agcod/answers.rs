@@ -25,6 +25,7 @@ pub(super) struct RequestedValue {
 /// A `CancelGiftCard` request.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "as Amazon calls them")]
 pub(super) struct CancelRequest {
     pub(super) creation_request_id: String,
     pub(super) partner_id: String,

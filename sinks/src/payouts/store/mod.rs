@@ -5,8 +5,9 @@
 //! transaction that takes it. And no request is handed out before the outbox row of its step
 //! `sending` is gone, which means that the log has it.
 //!
-//! Locks: `payouts` before `payout_dispatch`, many at once only with SKIP LOCKED, so dispatchers
-//! share the work and never wait for each other in a circle.
+//! Locks: `payouts` before `payout_dispatch`, many at once with SKIP LOCKED or in the order of
+//! their ids, and `payout_rates` last; so dispatchers share the work and never wait for each other
+//! in a circle.
 
 mod attempts;
 mod cards;

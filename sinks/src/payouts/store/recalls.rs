@@ -1,5 +1,5 @@
 //! Payouts that an operator gives up after they were sent
-//! ([ADR 0023](../../../../docs/adr/0023-a-card-is-called-back-before-its-money-returns.md)).
+//! ([ADR 0021](../../../../docs/adr/0021-a-card-is-called-back-before-its-money-returns.md)).
 //!
 //! The money returns by a step in the log, `cancelled` with the attempts that were made, and by
 //! the ledger, which reads it. Here it is only found out whether that step may be taken.

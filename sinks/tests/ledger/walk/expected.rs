@@ -55,6 +55,7 @@ pub(super) const TABLES: [Table; 52] = [
     ("payout_dispatch", "SIU", "S", "", Rows::None),
     ("payout_holds", "SI", "SI", "", Rows::None),
     ("payout_items", "SIUD", "S", "S", Rows::Tenant),
+    ("payout_rates", "SIU", "S", "", Rows::None),
     ("payout_steps", "SIUD", "S", "", Rows::None),
     ("payouts", "SIUD", "S", "S", Rows::TenantOrUser),
     ("positions_applied", "SIUD", "S", "", Rows::None),
