@@ -70,7 +70,10 @@ SELECT
     sum(was_confirmed), sumIf(most_commission, was_confirmed),
     ifNull(sum(confirmed_after), 0),
     sumMapIf(
-        map(toUInt32(arrayFirst(bound -> bound >= ifNull(confirmed_after, 0), bounds)), toUInt64(1)),
+        map(
+            toUInt32(arrayFirst(bound -> bound >= ifNull(confirmed_after, 0), bounds)),
+            toUInt64(1)
+        ),
         confirmed_at IS NOT NULL
     ),
     sumMapIf(map(toUInt16(ifNull(reversed_after, 0)), toUInt64(1)), status = 'reversed'),
@@ -79,7 +82,8 @@ SELECT
         status = 'reversed'
     )
 FROM claims
-GROUP BY toStartOfHour(clicked_at), tenant_id, campaign_id, offer_id, link_id, country, device, currency
+GROUP BY
+    toStartOfHour(clicked_at), tenant_id, campaign_id, offer_id, link_id, country, device, currency
 UNION ALL
 SELECT
     toDateTime(arrayJoin([{hours}]), 'UTC'), {version},
