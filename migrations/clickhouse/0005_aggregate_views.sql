@@ -210,9 +210,10 @@ WINDOW ages AS (
     PARTITION BY cohort, tenant_id, campaign_id, offer_id, currency ORDER BY age_days
 );
 
--- The same totals three times: of the events themselves, and of their aggregates by hour and by day.
--- Where `complete_up_to` is the same for events and aggregates, so are they; the audit compares them,
--- and those of the events with the ledger. Clicks are counted from the first month on that is kept.
+-- The same totals three times: of the events themselves, and of their aggregates by hour and by
+-- day. Where `complete_up_to` is the same for events and aggregates, so are they; the audit compares
+-- them, and those of the events with the ledger. Clicks are counted from the first month on that is
+-- kept.
 CREATE OR REPLACE VIEW hissaback.v_totals AS
 WITH (SELECT toStartOfMonth(min(clicked_at)) FROM hissaback.clicks) AS kept_from
 SELECT

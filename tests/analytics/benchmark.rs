@@ -30,7 +30,7 @@ const CLICKS_PERCENT: u64 = 88;
 /// How often each query is asked.
 const RUNS: usize = 10;
 /// How many records an outage leaves to be made up for.
-const OUTAGE_RECORDS: i64 = 200_000;
+const OUTAGE_RECORDS: u32 = 200_000;
 /// What comes in a second with 200,000 conversions a day, each with about 40 clicks.
 const INCOMING_PER_SECOND: f64 = 93.0;
 
@@ -148,7 +148,7 @@ async fn fill(client: &Client, events: u64) -> u64 {
 /// Records a second from a log that grew while ClickHouse was away.
 async fn catch_up() -> f64 {
     let world = World::start().await;
-    for number in 1..=OUTAGE_RECORDS {
+    for number in 1..=i64::from(OUTAGE_RECORDS) {
         let mut click = click(number);
         click.clicked_at = START.plus_millis(number * 18);
         world.append(number.to_string(), &click).await;
@@ -163,5 +163,5 @@ async fn catch_up() -> f64 {
     shutdown.cancel();
     sink.await.expect("no panic").expect("stopped");
     world.stop().await;
-    OUTAGE_RECORDS as f64 / took.as_secs_f64()
+    f64::from(OUTAGE_RECORDS) / took.as_secs_f64()
 }

@@ -209,16 +209,28 @@ async fn what_cannot_be_exported_is_said_and_leaves_nothing() {
     let tenant = ["--tenant", "00000000-0000-0000-0000-000000000001"];
     let text = refused(&with(tenant, "v_conversions"), directory.path());
     assert!(text.contains("leave --tenant out"), "{text}");
+    world.stop().await;
+}
 
-    // A server that breaks off, and one whose disk can't be the reason: there is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_there_is_kept_and_a_broken_answer_makes_none() {
+    let world = World::start().await;
+    append_clicks(&world, 1..11).await;
+    world.catch_up().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let out = directory.path().join("out.parquet");
+    let out = out.to_str().expect("ASCII");
+
+    // A server that breaks off.
     let server = Proxy::start(world.socket()).await;
     server.set(Weather::AnswerLost);
-    let mut from_server = export(data, &["--table", "v_clicks", "--out", out]);
+    let mut from_server = export(world.data.path(), &["--table", "v_clicks", "--out", out]);
     from_server.env("CLICKHOUSE_URL", server.url()).args(SPAN);
     refused(&from_server.output().expect("it runs"), directory.path());
 
     fs::write(out, "somebody else's").expect("written");
-    let output = with(["--by", "clicked_at"], "v_clicks");
+    let mut onto_it = export(world.data.path(), &["--table", "v_clicks", "--out", out]);
+    let output = onto_it.args(SPAN).output().expect("it runs");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         !output.status.success() && text.contains("is there already"),

@@ -2,12 +2,16 @@
 //! crashes, repetitions and a ClickHouse that goes away.
 
 mod aggregates;
+mod benchmark;
+mod buckets;
 mod documented;
 mod events;
 mod export;
 mod outages;
+mod pictures;
 mod proxy;
 mod retention;
+mod strangers;
 mod world;
 
 use std::collections::BTreeMap;

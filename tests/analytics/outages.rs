@@ -133,8 +133,9 @@ async fn whatever_the_way_to_clickhouse_is_like_nothing_is_lost_or_doubled() {
 
 #[tokio::test]
 async fn an_outage_is_told_as_lag_and_made_up_for() {
-    const BEFORE: i64 = 1_000;
-    const MEANWHILE: i64 = 40_000;
+    const BEFORE: u32 = 1_000;
+    const MEANWHILE: u32 = 40_000;
+    let (before, all) = (i64::from(BEFORE), i64::from(BEFORE + MEANWHILE));
     let world = World::start().await;
     let proxy = Proxy::start(world.socket()).await;
     // Batches as they are in production.
@@ -143,13 +144,13 @@ async fn an_outage_is_told_as_lag_and_made_up_for() {
         ..World::impatient()
     };
     let following = Following::start(&world, &proxy, settings);
-    append_clicks(&world, 1..BEFORE + 1).await;
+    append_clicks(&world, 1..before + 1).await;
     world.wait_until_complete().await;
 
     proxy.set(Weather::DiskFull);
-    append_clicks(&world, BEFORE + 1..BEFORE + MEANWHILE + 1).await;
+    append_clicks(&world, before + 1..all + 1).await;
     following
-        .wait_for_metric(LAG, |lag| lag >= MEANWHILE as f64)
+        .wait_for_metric(LAG, |lag| lag >= f64::from(MEANWHILE))
         .await;
     // A minute passes, and the lag is told in seconds, too.
     world.advance(Duration::from_mins(1));
@@ -157,20 +158,17 @@ async fn an_outage_is_told_as_lag_and_made_up_for() {
     following
         .wait_for_metric(FAILURES, |failures| failures > 2.0)
         .await;
-    assert_eq!(world.totals().await.clicks, BEFORE.unsigned_abs());
+    assert_eq!(world.totals().await.clicks, u64::from(BEFORE));
 
     proxy.set(Weather::Fair);
     let began = Instant::now();
     world.wait_until_complete().await;
     let took = began.elapsed();
-    assert_eq!(
-        world.totals().await.clicks,
-        (BEFORE + MEANWHILE).unsigned_abs()
-    );
+    assert_eq!(world.totals().await.clicks, all.unsigned_abs());
     following.wait_for_metric(LAG, |lag| lag == 0.0).await;
     following.wait_for_metric(AGE, |age| age == 0.0).await;
     // 200,000 conversions a day come with about 40 clicks each: 93 records a second.
-    let rate = MEANWHILE as f64 / took.as_secs_f64();
+    let rate = f64::from(MEANWHILE) / took.as_secs_f64();
     println!(
         "caught up with {MEANWHILE} records in {took:.1?}: {rate:.0} a second, {:.0} times 93",
         rate / 93.0

@@ -148,7 +148,6 @@ impl Shared {
             }
             let mut bytes = &piece[..length];
             match self.weather() {
-                Weather::Fair | Weather::AnswerLost => {}
                 Weather::Refused => {
                     self.spoil();
                     return None;
@@ -161,7 +160,7 @@ impl Shared {
                     self.spoil();
                     return None;
                 }
-                Weather::RequestCut(_) => {}
+                Weather::Fair | Weather::AnswerLost | Weather::RequestCut(_) => {}
                 Weather::DiskFull => {
                     let head = String::from_utf8_lossy(bytes);
                     if head

@@ -38,7 +38,7 @@ const FOLLOWED: [Topic; 5] = [
 
 pub struct World {
     pub log: Arc<InMemoryLog>,
-    clock: Arc<ManualClock>,
+    pub clock: Arc<ManualClock>,
     pub pool: PgPool,
     pub clickhouse: EmbeddedClickHouse,
     postgres: EmbeddedPostgres,

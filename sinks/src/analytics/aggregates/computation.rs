@@ -10,7 +10,7 @@ use stream::Partition;
 use super::{
     Hour, Touched,
     stale::{self, StaleHour},
-    statements::DayOfHours,
+    statements::Span,
 };
 use crate::analytics::{
     completeness::{self, Completeness},
@@ -48,9 +48,9 @@ pub struct Computed {
 }
 
 impl Computed {
-    fn add(&mut self, day: &DayOfHours) {
-        self.hours += day.hours.len() as u64;
-        self.buckets += day.buckets();
+    fn add(&mut self, span: &Span) {
+        self.hours += span.hours.len() as u64;
+        self.buckets += span.buckets();
     }
 }
 
@@ -143,18 +143,18 @@ impl Aggregates {
         Ok(hours.unsigned_abs())
     }
 
-    /// Computes day by day, the newest first, and forgets the marks of each.
+    /// Computes a few days at a time, the newest first, and forgets their marks.
     async fn compute_hours(&self, stale: &[StaleHour]) -> Result<Computed, AggregateError> {
         let mut computed = Computed::default();
         if stale.is_empty() {
             return Ok(computed);
         }
-        let days = DayOfHours::group(stale.iter().map(|stale| (stale.hour, stale.clicks)));
+        let spans = Span::group(stale.iter().map(|stale| (stale.hour, stale.clicks)));
         let version = self.next_version().await?;
-        for (start, day) in days.iter().rev() {
-            day.compute(&self.client, *start, version).await?;
-            stale::forget(&self.pool, &day.hours, stale).await?;
-            computed.add(day);
+        for span in spans.iter().rev() {
+            span.compute(&self.client, version).await?;
+            stale::forget(&self.pool, &span.hours, stale).await?;
+            computed.add(span);
         }
         Ok(computed)
     }
@@ -233,9 +233,9 @@ pub async fn compute_everything(client: &Client) -> Result<Computed, clickhouse:
     let client = one_part_per_insert(client.clone());
     let version = highest_version(&client).await? + 1;
     let mut computed = Computed::default();
-    for (start, day) in DayOfHours::group(everything(&client).await?.iter()) {
-        day.compute(&client, start, version).await?;
-        computed.add(&day);
+    for span in Span::group(everything(&client).await?.iter()) {
+        span.compute(&client, version).await?;
+        computed.add(&span);
     }
     Ok(computed)
 }

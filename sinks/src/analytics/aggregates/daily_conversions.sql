@@ -1,4 +1,4 @@
--- Claims on clicks of the day that begins at {day_start}, from its hours.
+-- Claims on clicks of the days that begin at {days}, which lie in one month, from their hours.
 INSERT INTO hissaback.daily_conversions
     (day, version, tenant_id, campaign_id, offer_id, link_id, country, device, currency,
      conversions, pending, in_review, confirmed, paid, rejected, reversed, orders, order_value,
@@ -16,19 +16,20 @@ SELECT
     sum(ever_confirmed), sum(ever_commission), sum(confirmation_seconds),
     sumMap(confirmation_times), sumMap(reversals), sumMap(reversed_commission)
 FROM hissaback.hourly_conversions
-WHERE hour >= toDateTime({day_start}, 'UTC') AND hour < toDateTime({day_end}, 'UTC')
+WHERE hour >= toDateTime({from}, 'UTC') AND hour < toDateTime({until}, 'UTC')
+  AND toUnixTimestamp(toStartOfDay(hour)) IN ({days})
   AND tenant_id != toUUID('00000000-0000-0000-0000-000000000000')
   AND (hour, version) IN (
       SELECT hour, max(version) FROM hissaback.hourly_conversions
       WHERE tenant_id = toUUID('00000000-0000-0000-0000-000000000000')
-        AND hour >= toDateTime({day_start}, 'UTC') AND hour < toDateTime({day_end}, 'UTC')
+        AND hour >= toDateTime({from}, 'UTC') AND hour < toDateTime({until}, 'UTC')
       GROUP BY hour
   )
 GROUP BY
     toDate(hour), tenant_id, campaign_id, offer_id, link_id, country, device, currency
 UNION ALL
 SELECT
-    toDate(toDateTime({day_start}, 'UTC')), {version},
+    toDate(toDateTime(arrayJoin([{days}]), 'UTC')), {version},
     toUUID('00000000-0000-0000-0000-000000000000'),
     toUUID('00000000-0000-0000-0000-000000000000'), 0,
     toUUID('00000000-0000-0000-0000-000000000000'), '', '', '',

@@ -1,12 +1,12 @@
--- Clicks of the hours {hours}, which lie in one day: whole, with the markers of the computation.
+-- Clicks of the hours {hours}, which lie in one month: whole, with the markers of the computation.
 INSERT INTO hissaback.hourly_clicks
     (hour, version, tenant_id, campaign_id, offer_id, link_id, country, device, clicks, bot_clicks)
 SELECT
     toStartOfHour(clicked_at), {version}, tenant_id, campaign_id, offer_id, link_id, country,
     device, count(), countIf(bitTest(signals, 0))
 FROM hissaback.clicks FINAL
-WHERE clicked_at >= fromUnixTimestamp64Second({day_start}, 'UTC')
-  AND clicked_at < fromUnixTimestamp64Second({day_end}, 'UTC')
+WHERE clicked_at >= fromUnixTimestamp64Second({from}, 'UTC')
+  AND clicked_at < fromUnixTimestamp64Second({until}, 'UTC')
   AND toUnixTimestamp(toStartOfHour(clicked_at)) IN ({hours})
 GROUP BY ALL
 UNION ALL

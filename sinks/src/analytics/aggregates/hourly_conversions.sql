@@ -1,4 +1,4 @@
--- Claims on clicks of the hours {hours}, which lie in one day: whole, with the markers of the
+-- Claims on clicks of the hours {hours}, which lie in one month: whole, with the markers of the
 -- computation. Claims lie in the order of their names, and changes in that of their clicks: so the
 -- changes tell which claims to look at.
 INSERT INTO hissaback.hourly_conversions
@@ -20,8 +20,8 @@ WITH
             minOrNullIf(changed_at, status IN ('confirmed', 'paid')) AS confirmed_at,
             minOrNullIf(changed_at, status = 'reversed') AS reversed_at
         FROM hissaback.ledger_changes FINAL
-        WHERE clicked_at >= fromUnixTimestamp64Second({day_start}, 'UTC')
-          AND clicked_at < fromUnixTimestamp64Second({day_end}, 'UTC')
+        WHERE clicked_at >= fromUnixTimestamp64Second({from}, 'UTC')
+          AND clicked_at < fromUnixTimestamp64Second({until}, 'UTC')
           AND toUnixTimestamp(toStartOfHour(clicked_at)) IN ({hours})
           AND NOT retired
         GROUP BY claim, click_id
@@ -36,8 +36,8 @@ WITH
     devices AS
     (
         SELECT click_id, any(device) AS device FROM hissaback.clicks
-        WHERE clicked_at >= fromUnixTimestamp64Second({day_start}, 'UTC')
-          AND clicked_at < fromUnixTimestamp64Second({day_end}, 'UTC')
+        WHERE clicked_at >= fromUnixTimestamp64Second({from}, 'UTC')
+          AND clicked_at < fromUnixTimestamp64Second({until}, 'UTC')
           AND click_id IN (SELECT click_id FROM standing)
         GROUP BY click_id
     ),
@@ -70,7 +70,10 @@ SELECT
     sum(was_confirmed), sumIf(most_commission, was_confirmed),
     ifNull(sum(confirmed_after), 0),
     sumMapIf(
-        map(toUInt32(arrayFirst(bound -> bound >= ifNull(confirmed_after, 0), bounds)), toUInt64(1)),
+        map(
+            toUInt32(arrayFirst(bound -> bound >= ifNull(confirmed_after, 0), bounds)),
+            toUInt64(1)
+        ),
         confirmed_at IS NOT NULL
     ),
     sumMapIf(map(toUInt16(ifNull(reversed_after, 0)), toUInt64(1)), status = 'reversed'),
@@ -79,7 +82,8 @@ SELECT
         status = 'reversed'
     )
 FROM claims
-GROUP BY toStartOfHour(clicked_at), tenant_id, campaign_id, offer_id, link_id, country, device, currency
+GROUP BY
+    toStartOfHour(clicked_at), tenant_id, campaign_id, offer_id, link_id, country, device, currency
 UNION ALL
 SELECT
     toDateTime(arrayJoin([{hours}]), 'UTC'), {version},

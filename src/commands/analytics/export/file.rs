@@ -60,7 +60,7 @@ impl PartialFile {
         ensure!(
             bytes > 2 * MAGIC.len() as u64
                 && magic_at(file, SeekFrom::Start(0))?
-                && magic_at(file, SeekFrom::End(-(MAGIC.len() as i64)))?,
+                && magic_at(file, SeekFrom::Start(bytes - MAGIC.len() as u64))?,
             "what ClickHouse wrote is not a whole Parquet file"
         );
         Ok(bytes)

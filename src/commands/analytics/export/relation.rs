@@ -1,5 +1,7 @@
 //! What can be exported: a table or view, as the database itself describes it.
 
+use std::fmt::Write;
+
 use anyhow::{Context, bail, ensure};
 use clickhouse::{Client, Row};
 use serde::Deserialize;
@@ -82,7 +84,7 @@ impl Relation {
                 "the rows of {} don't say whose they are: leave --tenant out",
                 self.name
             );
-            span.push_str(&format!(" AND tenant_id = '{tenant}'"));
+            write!(span, " AND tenant_id = '{tenant}'")?;
         }
         Ok(span)
     }
