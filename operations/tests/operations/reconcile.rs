@@ -435,7 +435,7 @@ struct Endless {
     ready: Cursor<Vec<u8>>,
 }
 
-impl io::Read for Endless {
+impl Read for Endless {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.ready.read(buffer)?;
         if read > 0 {

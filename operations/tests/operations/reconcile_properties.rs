@@ -476,6 +476,9 @@ proptest! {
 /// Stories that are played on PostgreSQL.
 const PLAYED: usize = 3;
 
+/// A row of the ledger: click, order, goal, status, and what it comes to.
+type LedgerRow = (i64, Option<String>, Option<String>, String, String);
+
 /// A story through the real stage and ledger, reconciled twice.
 async fn played(story: &Story, losing: bool) -> Outcome {
     let world = World::new().await;
@@ -498,7 +501,7 @@ async fn played(story: &Story, losing: bool) -> Outcome {
     }
     let report = world.audit().await;
     assert!(report.ok, "{story:?}: {report}");
-    let rows: Vec<(i64, Option<String>, Option<String>, String, String)> = sqlx::query_as(
+    let rows: Vec<LedgerRow> = sqlx::query_as(
         "SELECT click_id, txn_id, goal_id, status,
                 concat_ws(' ', replace(network_status, 'extended', 'pending'), order_value,
                           user_pct, expected_commission, user_amount, creator_amount,
@@ -508,7 +511,7 @@ async fn played(story: &Story, losing: bool) -> Outcome {
     .fetch_all(&world.operator)
     .await
     .expect("claims");
-    let told = |(click, order, goal, status, money): (i64, Option<String>, _, String, _)| {
+    let told = |(click, order, goal, status, money): LedgerRow| {
         let status = serde_json::from_value(status.into()).expect("a status");
         ((click, order.unwrap_or_default(), goal), (status, money))
     };

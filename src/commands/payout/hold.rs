@@ -133,12 +133,13 @@ async fn lift(
     if arguments.json {
         return Ok(serde_json::to_string_pretty(&lifted)?);
     }
-    let mut text = format!(
-        "the hold of {} is lifted: payouts go on",
-        lifted.hold.raised_at
-    );
-    for (invariant, figure) in &lifted.accepted {
-        text += &format!("\nstill broken: {invariant} ({figure} rows)");
-    }
-    Ok(text)
+    let accepted = lifted
+        .accepted
+        .iter()
+        .map(|(invariant, figure)| format!("\nstill broken: {invariant} ({figure} rows)"));
+    let raised_at = lifted.hold.raised_at;
+    Ok(format!(
+        "the hold of {raised_at} is lifted: payouts go on{}",
+        accepted.collect::<String>()
+    ))
 }
