@@ -7,7 +7,7 @@ use schemas::{Amount, Currency, Timestamp};
 use serde::Serialize;
 use sinks::payouts::{
     AgcodConfig, CHANNEL, Store, StoreError,
-    agcod::{Activity, ActivityPage, AgcodClient, ClientError, Failure},
+    agcod::{Activity, ActivityPage, AgcodClient, ClientError, Failure, operations::CardValue},
     store::rates::{CallRate, Operation},
 };
 use sqlx::{PgPool, Row};
@@ -337,7 +337,7 @@ fn take(there: &mut BTreeMap<String, There>, activity: &Activity, from: Timestam
     card.refunded |= activity.refunded();
     card.card_id = card.card_id.take().or_else(|| activity.gc_id.clone());
     if activity.created() {
-        let value = activity.card_value.as_ref().and_then(|value| value.parse());
+        let value = activity.card_value.as_ref().and_then(CardValue::parse);
         card.value = value.map(|value| (value.amount, value.currency));
         // Where the time isn't said, the service was asked for the span anyway.
         let made_at = activity.activity_time.as_deref().map(parse_time);
@@ -367,8 +367,8 @@ fn compare(
         if !concerned {
             continue;
         }
-        match difference(payout, card) {
-            Some(kind) => findings.push(Finding {
+        if let Some(kind) = difference(payout, card) {
+            findings.push(Finding {
                 kind,
                 creation_request_id: id.clone(),
                 payout_id: payout.map(|payout| payout.payout_id.clone()),
@@ -379,14 +379,13 @@ fn compare(
                 amount_there: card.and_then(|card| card.value).map(|(amount, _)| amount),
                 card_id: card.and_then(|card| card.card_id.clone()),
                 way_on: kind.way_on(),
-            }),
-            None => {
-                let spendable = card.filter(|card| !card.refunded);
-                if let Some((amount, _)) = spendable.and_then(|card| card.value) {
-                    agreeing += 1;
-                    sum_micros = sum_micros.saturating_add(amount.micros());
-                }
-            }
+            });
+            continue;
+        }
+        let spendable = card.filter(|card| !card.refunded);
+        if let Some((amount, _)) = spendable.and_then(|card| card.value) {
+            agreeing += 1;
+            sum_micros = sum_micros.saturating_add(amount.micros());
         }
     }
     Reconciliation {

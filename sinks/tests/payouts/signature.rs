@@ -6,7 +6,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use axum::{Router, body::Bytes, extract::State, http::HeaderMap};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, Uri},
+};
 use schemas::{Currency, Timestamp};
 use serde_json::{Value, json};
 use sinks::payouts::{
@@ -23,7 +28,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 async fn sent() -> Vec<Value> {
     let (sender, mut received) = mpsc::unbounded_channel();
     let keep = async |State(sender): State<mpsc::UnboundedSender<Value>>,
-                      uri: axum::http::Uri,
+                      uri: Uri,
                       headers: HeaderMap,
                       body: Bytes| {
         let headers: serde_json::Map<String, Value> = headers
