@@ -1,7 +1,6 @@
 //! Bearer tokens, compared in constant time.
 
 use http::{HeaderMap, header};
-use schemas::TenantId;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -32,38 +31,6 @@ pub struct Tokens {
     pub delivery_reports: Option<BearerToken>,
     /// Operators': commands, fates, audit.
     pub operator: Option<BearerToken>,
-}
-
-/// Whose figures a request's bearer may see. Operators see every tenant's; whoever may see one
-/// tenant's only is to be told apart here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TenantScope {
-    /// An operator's.
-    Every,
-}
-
-impl TenantScope {
-    /// The tenant that was asked for, if the bearer may see it: a tenant in a query grants nothing.
-    ///
-    /// # Errors
-    /// [`Problem::Forbidden`] for another's.
-    pub(crate) const fn may_read(self, asked: TenantId) -> Result<TenantId, Problem> {
-        match self {
-            Self::Every => Ok(asked),
-        }
-    }
-}
-
-/// Who asks for tenants' figures.
-///
-/// # Errors
-/// As [`check`].
-pub(crate) fn bearer_of_tenants(
-    headers: &HeaderMap,
-    tokens: &Tokens,
-) -> Result<TenantScope, Problem> {
-    check(headers, tokens.operator.as_ref())?;
-    Ok(TenantScope::Every)
 }
 
 /// Fails unless the request bears the token.

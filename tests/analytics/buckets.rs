@@ -278,7 +278,7 @@ async fn credits_sum_to_the_commission_in_every_model() {
         world.append(number.to_string(), &click).await;
         if number % 3 == 0 {
             let commission = match number % 9 {
-                0 => format!("{}.{:03}", number, number),
+                0 => format!("{number}.{number:03}"),
                 3 => format!("{}.{:02}", number * 977, number % 100),
                 _ => format!("{number}"),
             };
