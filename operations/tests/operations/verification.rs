@@ -9,7 +9,10 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use schemas::events::PayoutStep;
-use sinks::ledger::payout_run;
+use sinks::{
+    ledger::payout_run::{self, Scope},
+    payouts::Rail,
+};
 use sqlx::PgPool;
 use stream::{Clock, Log};
 use tokio::sync::Mutex;
@@ -110,8 +113,8 @@ async fn paid(world: &World) {
     world.settle().await;
     let later = NOW.plus_days(40);
     world.clock.set(later);
-    let account = world.payout_runs().account;
-    let run = payout_run::run(&world.writer, &account, later, false).await;
+    let rails = [Rail::Agcod(world.payout_runs().account)];
+    let run = payout_run::run(&world.writer, &rails, Scope::all(later, false)).await;
     run.expect("a payout run");
     world.settle().await;
 }
