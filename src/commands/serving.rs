@@ -142,10 +142,11 @@ fn options(
         payouts,
         messages,
         retention: configuration.retention.periods()?,
-        verification: match configuration.verification.daily {
-            true => Some(platform.scratch(configuration)?),
-            false => None,
-        },
+        verification: configuration
+            .verification
+            .daily
+            .then(|| platform.scratch(configuration))
+            .transpose()?,
         committed: None,
     })
 }
