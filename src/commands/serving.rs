@@ -138,10 +138,11 @@ fn options(
         messages,
         retention: configuration.retention.periods()?,
         delivery_reports: configuration.messages.delivery_reports(),
-        verification: match configuration.verification.daily {
-            true => Some(platform.scratch(configuration)?),
-            false => None,
-        },
+        verification: configuration
+            .verification
+            .daily
+            .then(|| platform.scratch(configuration))
+            .transpose()?,
         committed: None,
     })
 }

@@ -111,7 +111,7 @@ async fn suppose_over(
     let settings = arguments.history.settings();
     let report = replay
         .what_if(Arc::new(supposed), &settings, &|progress| {
-            show(&bar, progress)
+            show(&bar, progress);
         })
         .await;
     bar.finish_and_clear();

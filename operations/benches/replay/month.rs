@@ -149,7 +149,11 @@ fn reports_of_visit(
             country: "IN".parse().ok(),
             signals: ClickSignals::default(),
         };
-        let order = if visit % 50 == 0 { place.min(1) } else { place };
+        let order = if visit.is_multiple_of(50) {
+            place.min(1)
+        } else {
+            place
+        };
         let report = |event: i64, sale: i64, hours: i64| {
             let reported = Reported {
                 click_ref: keys.seal(&token(&click), [7; 24]),
