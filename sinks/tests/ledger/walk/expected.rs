@@ -17,7 +17,7 @@ pub(super) enum Rows {
 /// INSERT, UPDATE, DELETE (the owner may all, the API reads); whose rows the API sees.
 pub(super) type Table = (&'static str, &'static str, &'static str, &'static str, Rows);
 
-pub(super) const TABLES: [Table; 48] = [
+pub(super) const TABLES: [Table; 49] = [
     ("_sqlx_migrations", "", "", "", Rows::None),
     ("analytics_positions", "SIU", "S", "", Rows::None),
     ("audit_log", "SI", "SI", "", Rows::None),
