@@ -413,22 +413,22 @@ fn difference(payout: Option<&Here>, card: Option<&There>) -> Option<Kind> {
 mod tests {
     use super::*;
 
-    fn value(units: i64) -> Option<(Amount, Currency)> {
-        Some((Amount::from_micros(units * 1_000_000), Currency::INR))
+    fn value(units: i64) -> (Amount, Currency) {
+        (Amount::from_micros(units * 1_000_000), Currency::INR)
     }
 
     fn here(state: &str, units: i64, within: bool) -> Here {
         Here {
             payout_id: "p".to_owned(),
             state: state.to_owned(),
-            value: value(units),
+            value: Some(value(units)),
             within,
         }
     }
 
     fn there(units: i64, refunded: bool, within: bool) -> There {
         There {
-            value: value(units),
+            value: Some(value(units)),
             card_id: Some("G1".to_owned()),
             refunded,
             within,

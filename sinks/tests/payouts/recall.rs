@@ -123,7 +123,7 @@ async fn a_spent_or_an_old_card_stays_paid() {
     running.stop().await;
     for id in [spent, old] {
         assert_eq!(world.state(id).await, "funded");
-        assert_eq!(world.step_names(id).await, ["sending", "funded"]);
+        until_told(&world, id, &["sending", "funded"]).await;
     }
     assert_eq!(world.fake.funded(), (2, rupees(800)));
 }
