@@ -31,8 +31,8 @@ pub(crate) async fn creator(
     headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Json<CreatorSummary>, Problem> {
-    // That a query names a tenant grants nothing. Operators see every tenant's figures; a bearer who
-    // belongs to one tenant would have to be held to it here.
+    // That a query names a tenant grants nothing. Operators see every tenant's figures; a bearer
+    // who belongs to one tenant would have to be held to it here.
     authorisation::check(&headers, api.tokens.operator.as_ref())?;
     let Query(asked) = asked.map_err(|rejection| Problem::InvalidQuery(rejection.body_text()))?;
     let tenant_id = asked.tenant_id;

@@ -189,19 +189,25 @@ pub(super) async fn run(arguments: ExportArguments) -> anyhow::Result<()> {
     );
     let configuration = arguments.installation.configuration()?;
     let source = Source::find(&configuration, arguments.installation.data_dir()).await?;
-    let mut file = PartialFile::create(&arguments.out)?;
     let started = Instant::now();
     let query_name = format!("hissaback-export-{}", uuid::Uuid::new_v4());
-    let exported = tokio::select! {
-        exported = export(&arguments, &source, &query_name, &mut file) => exported,
+    let writing = async {
+        let mut file = PartialFile::create(&arguments.out)?;
+        let export = export(&arguments, &source, &query_name, &mut file).await?;
+        anyhow::Ok((file, export))
+    };
+    let written = tokio::select! {
+        // Signals are listened to before there is a file.
+        biased;
         signalled = serving::signalled() => {
             signalled?;
             end_query(source.client(), &query_name).await;
             Err(anyhow::anyhow!("interrupted: nothing was written"))
         }
+        written = writing => written,
     };
     let stopped = source.stop().await;
-    let export = exported?;
+    let (file, export) = written?;
     file.give_name()?;
     print(&arguments, &export, started.elapsed());
     stopped
