@@ -367,7 +367,7 @@ async fn a_newer_schema_ends_the_sink() {
     let world = World::start().await;
     assert_eq!(
         migrate(&world.client()).await.expect("migrated"),
-        [1, 2, 3, 4, 5, 6, 7]
+        [1, 2, 3, 4, 5, 6, 7, 8]
     );
     assert!(migrate(&world.client()).await.expect("migrated").is_empty());
     world
@@ -385,7 +385,7 @@ async fn a_newer_schema_ends_the_sink() {
             ended,
             Err(AnalyticsError::Migration(MigrationError::Newer {
                 found: 99,
-                known: 7
+                known: 8
             }))
         ),
         "{ended:?}"
