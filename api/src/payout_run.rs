@@ -31,8 +31,8 @@ struct Request {
 }
 
 /// Pays what has matured. The answer: `{"paid_count": 12, "paid_amount": "3400.00", "payees": 15,
-/// "kyc_missing": 1, …}`, with `totals` by tenant and currency, and in them who was not paid and why.
-/// It is safe to repeat, whatever came of it.
+/// "kyc_missing": 1, …}`, with `totals` by tenant and currency, and in them who was not paid and
+/// why. It is safe to repeat, whatever came of it.
 pub(crate) async fn run(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,

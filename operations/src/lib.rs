@@ -54,5 +54,5 @@ pub mod replay;
 pub mod retention;
 pub mod silence;
 pub mod unmatched;
-pub mod watch;
 pub mod verification;
+pub mod watch;

@@ -14,10 +14,10 @@ mod dispatch;
 mod messages;
 #[path = "payouts/notices.rs"]
 mod notices;
-#[path = "payouts/secrecy.rs"]
-mod secrecy;
 #[path = "payouts/recall.rs"]
 mod recall;
+#[path = "payouts/secrecy.rs"]
+mod secrecy;
 #[path = "payouts/signature.rs"]
 mod signature;
 #[path = "payouts/trouble.rs"]

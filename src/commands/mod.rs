@@ -4,14 +4,14 @@
 pub mod analytics;
 pub mod audit;
 pub mod backfill;
-pub mod dead_letters;
 pub mod contacts;
+pub mod dead_letters;
 pub mod demo;
 pub mod erase;
 pub mod explain;
 pub mod healthcheck;
-pub mod log_copy;
 pub mod ledger_dump;
+pub mod log_copy;
 pub mod migrate;
 pub mod payout;
 pub mod pipeline;

@@ -5,8 +5,8 @@
 mod agcod;
 mod environment;
 mod kafka;
-mod retention;
 mod messages;
+mod retention;
 mod services;
 
 use std::{
@@ -23,8 +23,8 @@ use toml::Table;
 pub use agcod::Agcod;
 pub use environment::{Environment, OVERRIDES, Override, VARIABLES, knows_variable};
 pub use kafka::{Kafka, SecurityProtocol};
-pub use retention::Retention;
 pub use messages::Messages;
+pub use retention::Retention;
 pub use services::{ClickHouse, Postgres, SchemaRegistry, SecretsSource};
 
 /// Everything that can be configured.

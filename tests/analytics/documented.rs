@@ -1,5 +1,5 @@
-//! docs/analytics.md against the real engine: its queries over a small world whose answers are known,
-//! and its columns against what the database says of itself.
+//! docs/analytics.md against the real engine: its queries over a small world whose answers are
+//! known, and its columns against what the database says of itself.
 //!
 //! `UPDATE_ANALYTICS=1 cargo test --test analytics documented` writes the columns.
 

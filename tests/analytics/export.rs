@@ -1,5 +1,5 @@
-//! `hissaback analytics export`: Parquet files of the engine that another process runs, of an engine
-//! of its own, and of what it takes for a server.
+//! `hissaback analytics export`: Parquet files of the engine that another process runs, of an
+//! engine of its own, and of what it takes for a server.
 
 use std::{
     fs,

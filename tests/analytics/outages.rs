@@ -1,5 +1,5 @@
-//! ClickHouse down, slow, full, cut off or killed in the middle of inserts: analytics lag and say so,
-//! and nothing is lost or doubled.
+//! ClickHouse down, slow, full, cut off or killed in the middle of inserts: analytics lag and say
+//! so, and nothing is lost or doubled.
 
 use std::time::{Duration, Instant};
 

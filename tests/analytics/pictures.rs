@@ -1,5 +1,5 @@
-//! The dashboards' queries of ClickHouse, on the real engine: with what Grafana's plugin puts in the
-//! place of its macros.
+//! The dashboards' queries of ClickHouse, on the real engine: with what Grafana's plugin puts in
+//! the place of its macros.
 
 use std::{fs, path::Path};
 

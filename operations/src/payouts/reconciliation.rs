@@ -285,7 +285,8 @@ impl Reconciler {
         let named: Vec<&str> = there.keys().map(String::as_str).collect();
         let rows = sqlx::query(
             "SELECT creation_request_id, payout_id::text AS payout_id, state, amount,
-                    currency::text AS currency, coalesce(paid_at >= $2 AND paid_at < $3, false) AS within
+                    currency::text AS currency,
+                    coalesce(paid_at >= $2 AND paid_at < $3, false) AS within
              FROM payouts
              WHERE method = $1 AND (creation_request_id = ANY ($4)
                    OR (state = 'funded' AND paid_at >= $2 AND paid_at < $3))",

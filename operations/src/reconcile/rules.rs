@@ -2,8 +2,8 @@
 //!
 //! Which claim a row belongs to is asked of the fold itself: the row is put among the click's
 //! reports, and the claim that then holds it is the one. So what is appended goes where it was
-//! said to go. A row is appended where it would make a difference go away; so doing it twice changes
-//! nothing more.
+//! said to go. A row is appended where it would make a difference go away; so doing it twice
+//! changes nothing more.
 
 use std::fmt;
 

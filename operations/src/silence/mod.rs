@@ -1,5 +1,5 @@
-//! Campaigns that have gone quiet, before the network's CSV tells: a broken postback URL, an expired
-//! token, a network that was moved.
+//! Campaigns that have gone quiet, before the network's CSV tells: a broken postback URL, an
+//! expired token, a network that was moved.
 
 pub mod rules;
 

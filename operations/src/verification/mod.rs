@@ -149,7 +149,7 @@ impl From<sqlx::Error> for VerifyError {
 }
 
 impl Verification {
-    /// Folds the log anew, and compares. `progress` is told of records applied, and of their number.
+    /// Folds the log anew, and compares. `progress` is told of records applied and their number.
     ///
     /// # Errors
     /// See [`VerifyError`].

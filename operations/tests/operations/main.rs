@@ -5,9 +5,9 @@ mod audit;
 mod backfill;
 mod canonical_dump;
 mod contacts;
+mod corrections;
 mod dead_letters;
 mod explain;
-mod corrections;
 mod healing;
 /// Random histories, and what folds them: those of the ledger's own tests.
 #[expect(dead_code, reason = "the ledger's own tests use the rest")]

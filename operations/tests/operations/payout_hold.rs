@@ -158,7 +158,11 @@ async fn nothing_is_announced_or_sent_while_payouts_are_held() {
         let announced = store.announce(now, 10).await.expect("announced");
         (
             announced,
-            store.begin(now, 10, 1_000, rate).await.expect("begun").len(),
+            store
+                .begin(now, 10, 1_000, rate)
+                .await
+                .expect("begun")
+                .len(),
         )
     };
     assert_eq!(

@@ -2,9 +2,9 @@
 //! statuses, commissions and shares as losing none.
 //!
 //! What an export can't bring back, and so isn't asked for: that a sale was approved before it was
-//! cancelled (`reversed` is then `rejected`, with nothing in the books either way); which of several
-//! claims on one order came first, since the first to arrive owns it; and which of five claims on
-//! one click is the fifth, since those go by their names.
+//! cancelled (`reversed` is then `rejected`, with nothing in the books either way); which of
+//! several claims on one order came first, since the first to arrive owns it; and which of five
+//! claims on one click is the fifth, since those go by their names.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,9 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use futures::{Stream, StreamExt};
 use processors::rules::{lifecycle::ClaimState, split::Parts};
-use schemas::{
-    ClickId, Currency, EventId, TenantId, Timestamp, events::LedgerChanged,
-};
+use schemas::{ClickId, Currency, EventId, TenantId, Timestamp, events::LedgerChanged};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, postgres::PgRow};

@@ -164,8 +164,7 @@ impl Dispatch {
             ..self
         };
         // Nothing can have been sent in these states, or nothing is left to be done.
-        let idle =
-            self.recalled || (!sendable(self.state) && outcome != OutcomeKind::Funded);
+        let idle = self.recalled || (!sendable(self.state) && outcome != OutcomeKind::Funded);
         let dispatch = if idle {
             landed
         } else {

@@ -189,7 +189,10 @@ fn nothing_moves_a_recalled_payout() {
             };
             let settled = recalled.settled(outcome, START, &policy());
             assert_eq!(settled.dispatch.state, state, "{outcome:?}");
-            assert_eq!((settled.step, settled.dispatch.next_attempt_at), (None, None));
+            assert_eq!(
+                (settled.step, settled.dispatch.next_attempt_at),
+                (None, None)
+            );
         }
         let resting = Dispatch {
             recalled: true,

@@ -108,7 +108,8 @@ async fn insert(owner: &PgPool, requested: &[PayoutRequested], phones: &[Vec<u8>
         .collect();
     sqlx::query(
         "INSERT INTO outbox (epoch, topic, key, value)
-         SELECT (SELECT epoch FROM ledger_epoch), 'payouts', * FROM unnest($1::bytea[], $2::bytea[])",
+         SELECT (SELECT epoch FROM ledger_epoch), 'payouts', *
+         FROM unnest($1::bytea[], $2::bytea[])",
     )
     .bind(keys)
     .bind(values)

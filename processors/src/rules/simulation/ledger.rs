@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::rules::{
     history::{self, HealClaim, OrderKey, Report},
     lifecycle::ClaimState,
-    payouts::{self, Transfer, ClaimBalance, Limits, OwedClaim, PayoutState, QueuedPayout},
+    payouts::{self, ClaimBalance, Limits, OwedClaim, PayoutState, QueuedPayout, Transfer},
     postings::{self, Booking},
     settlement::{Neighbourhood, Scope, settle},
 };

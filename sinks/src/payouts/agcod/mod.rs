@@ -1,7 +1,7 @@
 //! Amazon Gift Codes On Demand: the rail that pays with gift cards.
 //!
-//! [`request`] and [`operations`] are what is sent, [`signature`] how it is signed, [`client`] how it travels, and
-//! [`classify`] what the answer means. Only the client does IO.
+//! [`request`] and [`operations`] are what is sent, [`signature`] how it is signed, [`client`] how
+//! it travels, and [`classify`] what the answer means. Only the client does IO.
 
 pub mod classify;
 pub mod client;

@@ -191,7 +191,8 @@ impl Worker {
         if unreported > 0 {
             tracing::warn!(unreported, "no delivery report came for messages");
         }
-        self.metrics.count_messages(&self.store.open_messages().await?);
+        self.metrics
+            .count_messages(&self.store.open_messages().await?);
         Ok(())
     }
 

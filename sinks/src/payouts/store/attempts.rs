@@ -63,8 +63,9 @@ pub enum Settlement {
 }
 
 impl Store {
-    /// Hands out up to `attempts_max` due attempts, repetitions first, each recorded as begun and with a slot of the
-    /// rail's rate. An attempt is lost to its dispatcher after `lease_ms` on the database's clock.
+    /// Hands out up to `attempts_max` due attempts, repetitions first, each recorded as begun and
+    /// with a slot of the rail's rate. An attempt is lost to its dispatcher after `lease_ms` on the
+    /// database's clock.
     pub async fn begin(
         &self,
         now: Timestamp,

@@ -70,7 +70,8 @@ impl Store {
         let due = sqlx::query_scalar(
             "SELECT NOT EXISTS (
                  SELECT FROM payout_channels
-                 WHERE channel = $1 AND funds_at > clock_timestamp() - $2 * interval '1 millisecond')",
+                 WHERE channel = $1
+                   AND funds_at > clock_timestamp() - $2 * interval '1 millisecond')",
         )
         .bind(self.channel)
         .bind(interval_ms)
