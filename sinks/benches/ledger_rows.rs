@@ -11,6 +11,7 @@ use std::{
 };
 
 use schemas::{Position, Topic, events::Decision};
+use sinks::ledger::columns::{self, insert_statement};
 use sqlx::{
     AssertSqlSafe, Encode, PgConnection, PgPool, Postgres, Row, Type, ValueRef,
     encode::IsNull,
@@ -49,11 +50,24 @@ const TABLES: [(&str, usize); 4] = [
 /// A column as the catalogue has it.
 struct Column {
     name: String,
-    /// As it is written in a cast.
+    /// Its type, as SQL writes it.
     kind: String,
-    /// Its type, and that of arrays of it; text's, where it is an array itself.
+    /// The type that its values travel as, and that of arrays of it: its own, or text, which arrays
+    /// and codes of a fixed length travel as.
     element_oid: u32,
     array_oid: u32,
+}
+
+impl Column {
+    /// As the sink inserts it.
+    fn inserted(&self) -> columns::Column {
+        let name = self.name.clone();
+        let selected = match self.kind.strip_suffix("[]") {
+            Some(_) => format!("string_to_array({name}, ',')"),
+            None => name.clone(),
+        };
+        columns::Column { name, selected }
+    }
 }
 
 /// A batch's rows of a table, ready to be sent in each way.
@@ -91,6 +105,7 @@ impl Encode<'_, Postgres> for RawArray {
 #[derive(Clone, Copy)]
 enum Way {
     Json,
+    /// By the sink's own statement.
     Unnest,
     /// Into a temporary table and from there: row security allows no `COPY` into the ledger's.
     Copy,
@@ -189,11 +204,10 @@ fn sale(number: i64) -> Decision {
 async fn read(superuser: &PgPool, name: &'static str, each: usize) -> Table {
     let columns = sqlx::query(
         "SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS kind,
-                CASE WHEN t.typcategory = 'A' THEN 'text'::regtype ELSE t.oid END::oid
-                    AS element_oid,
-                CASE WHEN t.typcategory = 'A' THEN 'text[]'::regtype ELSE t.typarray END::oid
-                    AS array_oid
+                s.oid AS element_oid, s.typarray AS array_oid
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+         JOIN pg_type s ON s.oid = CASE WHEN t.typcategory = 'A' OR t.typname = 'bpchar'
+                                        THEN 'text'::regtype ELSE t.oid END
          WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped
            AND (a.attidentity = '' OR $1 = 'outbox') ORDER BY a.attnum",
     )
@@ -249,7 +263,7 @@ async fn encoded(superuser: &PgPool, columns: &[Column], page: &str) -> Rows {
     let as_text: Vec<String> = columns
         .iter()
         .map(|column| match column.kind.strip_suffix("[]") {
-            Some(_) => format!("{}::text", column.name),
+            Some(_) => format!("array_to_string({}, ',')", column.name),
             None => column.name.clone(),
         })
         .collect();
@@ -350,19 +364,8 @@ async fn insert(connection: &mut PgConnection, table: &Table, rows: &Rows, way: 
             done(query, connection, rows).await;
         }
         Way::Unnest => {
-            let numbered = columns.iter().zip(1..);
-            let arrays: Vec<String> = numbered
-                .map(|(column, number)| match column.kind.strip_suffix("[]") {
-                    Some(_) => format!("${number}::text[]"),
-                    None => format!("${number}::{}[]", column.kind),
-                })
-                .collect();
-            let selected: Vec<String> = columns
-                .iter()
-                .map(|column| format!("{}::{}", column.name, column.kind))
-                .collect();
-            let (arrays, selected) = (arrays.join(", "), selected.join(", "));
-            let statement = format!("{into} {selected} FROM unnest({arrays}) AS n ({names})");
+            let columns: Vec<_> = columns.iter().map(Column::inserted).collect();
+            let statement = insert_statement(name, &columns);
             let mut query = sqlx::query(AssertSqlSafe(statement));
             for column in &rows.columns {
                 query = query.bind(column);

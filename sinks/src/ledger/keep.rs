@@ -32,8 +32,11 @@ pub(super) async fn clicks(
         .iter()
         .filter(|click| ids.insert(click.click_id.get()))
         .collect();
-    let inserted = rows::insert(connection, rows::INSERT_CLICKS, &first).await?;
-    if inserted < batch.clicks.len() as u64 {
+    let inserted = sqlx::query(rows::INSERT_CLICKS)
+        .bind(serde_json::to_string(&first)?)
+        .execute(&mut *connection)
+        .await?;
+    if inserted.rows_affected() < batch.clicks.len() as u64 {
         conflicts::of_clicks(connection, &batch.clicks, &mut applied.conflicts).await?;
     }
     let ids: Vec<i64> = ids.into_iter().collect();
@@ -131,7 +134,7 @@ pub(super) async fn unmatched(
     for row in &unmatched {
         *applied.fates.entry(row.fate().to_owned()).or_default() += 1;
     }
-    rows::insert(connection, rows::INSERT_UNMATCHED, &unmatched).await?;
+    UnmatchedRow::insert(connection, &unmatched).await?;
     Ok(())
 }
 
@@ -148,6 +151,6 @@ pub(super) async fn late(
     for row in &rows {
         *applied.fates.entry(row.fate().to_owned()).or_default() += 1;
     }
-    rows::insert(connection, rows::INSERT_UNMATCHED, &rows).await?;
+    UnmatchedRow::insert(connection, &rows).await?;
     Ok(())
 }
