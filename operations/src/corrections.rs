@@ -3,9 +3,10 @@
 //!
 //! A correction never names an amount more or less (design section 5). Where the log says what is
 //! to be booked, and only the row says otherwise, the command states the correction that is in
-//! force, or none: it changes nothing about the claim, and the ledger settles it anew. Where today's code
-//! decides otherwise than it was decided, the command names what is to stand in the books. Either
-//! posts target less booked, so giving it twice posts nothing more. Nobody is paid by it.
+//! force, or none: it changes nothing about the claim, and the ledger settles it anew. Where
+//! today's code decides otherwise than it was decided, the command names what is to stand in the
+//! books. Either posts target less booked, so giving it twice posts nothing more. Nobody is paid
+//! by it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
