@@ -4,6 +4,9 @@
 -- model, to the minor unit: what doesn't divide goes, a unit each, to the largest remainders, the
 -- earlier touch first. Of a touch's time counts, by time decay, twice as much as of one 7 days
 -- before.
+--
+-- Conditions on what is of the claim (its name, tenant, shopper, sale, status, currency) reach the
+-- claims before they are joined: they are the hash table, which the clicks stream by.
 CREATE OR REPLACE VIEW hissaback.v_attribution AS
 WITH
     paths AS
@@ -25,8 +28,8 @@ WITH
                 sale.claim, sale.tenant_id, sale.user_id, sale.converted_at, sale.status,
                 sale.currency, sale.posted_commission, sale.click_id, click.clicked_at,
                 click.click_id, click.campaign_id, click.offer_id, click.link_id
-            FROM hissaback.v_claims AS sale
-            INNER JOIN hissaback.v_clicks AS click
+            FROM hissaback.v_clicks AS click
+            INNER JOIN hissaback.v_claims AS sale
                 ON click.tenant_id = sale.tenant_id AND click.user_id = sale.user_id
             WHERE click.clicked_at <= sale.converted_at
               AND click.clicked_at > sale.converted_at - INTERVAL 30 DAY

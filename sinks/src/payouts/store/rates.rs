@@ -1,7 +1,7 @@
 //! The rail's limits over all instances: every call has a slot that was taken in the database.
 //!
 //! Slots are handed out in the order in which they are asked for, one spacing apart, at most
-//! [`HORIZON`] ahead, so that no instance can take the whole future. A slot whose taker dies is
+//! one second ahead, so that no instance can take the whole future. A slot whose taker dies is
 //! lost, and where the database can't be asked there is no slot: it fails towards fewer calls.
 
 use std::{num::NonZeroU32, time::Duration};
