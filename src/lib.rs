@@ -1,5 +1,6 @@
 //! The `hissaback` binary's library: command line, configuration, roles, embedded services, demo.
 
+pub mod closed_pipe;
 pub mod commands;
 pub mod configuration;
 pub mod demo;

@@ -7,6 +7,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use hissaback::{
+    closed_pipe,
     commands::{
         self, audit::AuditArguments, backfill::BackfillArguments, contacts::ContactsArguments,
         dead_letters::DeadLettersArguments, demo::DemoArguments, erase::EraseArguments,
@@ -88,7 +89,18 @@ fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    let outcome = match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    match closed_pipe::run_until_closed(|| run(command)) {
+        None | Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(failure)) => {
+            eprintln!("hissaback: {failure:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Up(arguments) => commands::block_on(commands::up::run(arguments)),
         Command::Demo(arguments) => commands::block_on(commands::demo::run(arguments)),
         Command::Backfill(arguments) => commands::block_on(commands::backfill::run(arguments)),
@@ -116,12 +128,5 @@ fn main() -> ExitCode {
         Command::Contacts(arguments) => commands::block_on(commands::contacts::run(arguments)),
         Command::Role(command) => commands::block_on(commands::role::run(command)),
         Command::ClickhouseEngine(arguments) => run_engine(&arguments).map_err(Into::into),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("hissaback: {failure:#}");
-            ExitCode::FAILURE
-        }
     }
 }
