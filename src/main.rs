@@ -13,7 +13,7 @@ use hissaback::{
         explain::ExplainArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
         migrate::MigrateArguments, payout::PayoutArguments, reference::ReferenceArguments,
         retention::RetentionArguments, role::RoleCommand, secrets::SecretsArguments,
-        unmatched::UnmatchedArguments, up::UpArguments,
+        token::TokenArguments, unmatched::UnmatchedArguments, up::UpArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
 };
@@ -57,6 +57,8 @@ enum Command {
     Log(LogArguments),
     /// Make the keys and tokens that processes share, in a new file.
     Secrets(SecretsArguments),
+    /// Make an access token for an operator, an analyst or the scheduler.
+    Token(TokenArguments),
     /// Ask a process how it is; exits with 1 if it can't do its work.
     Healthcheck(HealthcheckArguments),
     #[command(flatten)]
@@ -90,6 +92,7 @@ fn main() -> ExitCode {
         Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
         Command::Log(arguments) => commands::block_on(commands::log_copy::run(arguments)),
         Command::Secrets(arguments) => commands::secrets::run(&arguments),
+        Command::Token(arguments) => commands::token::run(&arguments),
         Command::Healthcheck(arguments) => {
             commands::block_on(commands::healthcheck::run(arguments))
         }

@@ -7,7 +7,6 @@ use axum::{
     body::Bytes,
     extract::{State, rejection::BytesRejection},
 };
-use http::{HeaderMap, StatusCode};
 use operations::{
     audit::AuditReport,
     commands::CommandError,
@@ -17,53 +16,80 @@ use schemas::{
     EventId,
     events::{CommandBody, ReviewClaim, Verdict},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::{Api, Problem, authorisation};
-
-/// Who gives the commands that come with the operators' token.
-const AUTHOR: &str = "api:operator";
+use crate::{
+    Api, Problem,
+    auth::{Operator, Reader},
+    body::read_body,
+    problem::ProblemBody,
+};
 
 /// Body of a review: `{"conv_id": "42", "verdict": "approve", "reason": "called the shopper"}`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "conv_id": "7012345678901234567", "verdict": "approve", "reason": "called the shopper"
+}))]
 pub(crate) struct Review {
-    /// Any report of the claim.
+    /// Any report of the claim: 64 bits, as a string.
+    #[schema(value_type = String, pattern = "^[1-9][0-9]{0,18}$")]
     conv_id: EventId,
     /// `approve` or `reject`.
+    #[schema(value_type = String, pattern = "^(approve|reject)$")]
     verdict: Verdict,
     /// Why, for the audit.
     reason: String,
 }
 
 /// A command that is in the log: `{"command_id": "7012…"}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CommandGiven, example = json!({"command_id": "7012345678901234567"}))]
 pub(crate) struct Given {
+    /// The command: 64 bits, as a string.
+    #[schema(value_type = String)]
     command_id: EventId,
 }
 
-/// `POST /v1/commands/review`: 200 once the command is durable in the log. It is kept whether or
-/// not the claim is known yet.
+/// Approves or rejects a claim.
+///
+/// Answered once the command is durable in the log, where it is kept whether or not the claim is
+/// known yet.
+#[utoipa::path(
+    post, path = "/v1/commands/review", tag = "operators", request_body = Review,
+    security(("bearer" = ["operator"])),
+    responses(
+        (status = 200, body = Given, description = "It is in the log."),
+        (status = 400, body = ProblemBody, description = "`invalid_fields`, `invalid_body`"),
+        (status = 401, body = ProblemBody, description = "`unauthorised`"),
+        (status = 403, body = ProblemBody, description = "`forbidden`"),
+        (status = 413, body = ProblemBody, description = "`body_too_large`"),
+        (status = 503, body = ProblemBody, description = "`unavailable`"),
+    )
+)]
 pub(crate) async fn review(
     State(api): State<Arc<Api>>,
-    headers: HeaderMap,
+    Operator(operator): Operator,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Given>, Problem> {
-    authorisation::check(&headers, api.tokens.operator.as_ref())?;
     let Review {
         conv_id,
         verdict,
         reason,
-    } = read_body(body)?.ok_or_else(|| Problem::InvalidBody("a body is needed".to_owned()))?;
+    } = read_body(body)?;
+    let author = format!("api:{}", operator.name);
     let body = CommandBody::ReviewClaim(ReviewClaim {
         event_id: conv_id,
         verdict,
     });
-    match api.commands.give(AUTHOR, &reason, body).await {
+    match api.commands.give(&author, &reason, body).await {
         Ok(command) => Ok(Json(Given {
             command_id: command.command_id,
         })),
-        Err(error @ CommandError::Text(_)) => Err(Problem::InvalidBody(error.to_string())),
+        Err(error @ CommandError::Text(field)) => {
+            Err(Problem::field(field, "invalid", error.to_string()))
+        }
         Err(CommandError::Encode(error)) => Err(Problem::internal(&error)),
         Err(error @ (CommandError::Ids(_) | CommandError::Append(_))) => {
             Err(Problem::unavailable("the log", &error))
@@ -71,45 +97,47 @@ pub(crate) async fn review(
     }
 }
 
-/// `GET /v1/fates`: counts of the accepted reports by fate, see [`FateCounts`].
+/// Counts of the accepted reports by what became of them.
+#[utoipa::path(
+    get, path = "/v1/fates", tag = "operators",
+    security(("bearer" = ["operator"]), ("bearer" = ["analyst"])),
+    responses(
+        (status = 200, body = serde_json::Value, description = "As of now.", example = json!({
+         "accepted": 10, "ledgered": 6, "updates": 2, "repetitions": 1, "duplicates": 0,
+         "unmatched": 1, "ignored": 0, "dead_lettered": 0})),
+        (status = 401, body = ProblemBody, description = "`unauthorised`"),
+        (status = 403, body = ProblemBody, description = "`forbidden`"),
+        (status = 503, body = ProblemBody, description = "`unavailable`"),
+    )
+)]
 pub(crate) async fn fates(
     State(api): State<Arc<Api>>,
-    headers: HeaderMap,
+    _: Reader,
 ) -> Result<Json<FateCounts>, Problem> {
-    authorisation::check(&headers, api.tokens.operator.as_ref())?;
     let counts = fates::count(&api.pool).await;
     counts
         .map(Json)
         .map_err(|error| Problem::unavailable("the ledger", &error))
 }
 
-/// `GET /v1/audit`: the invariants, see [`AuditReport`]; 200 whatever they came to.
+/// The invariants, and whether they hold; 200 whatever they came to.
+#[utoipa::path(
+    get, path = "/v1/audit", tag = "operators",
+    security(("bearer" = ["operator"]), ("bearer" = ["analyst"])),
+    responses(
+        (status = 200, body = serde_json::Value, description = "As of now.", example = json!({
+         "ok": true, "money_ok": true, "findings": []})),
+        (status = 401, body = ProblemBody, description = "`unauthorised`"),
+        (status = 403, body = ProblemBody, description = "`forbidden`"),
+        (status = 503, body = ProblemBody, description = "`unavailable`"),
+    )
+)]
 pub(crate) async fn audit(
     State(api): State<Arc<Api>>,
-    headers: HeaderMap,
+    _: Reader,
 ) -> Result<Json<AuditReport>, Problem> {
-    authorisation::check(&headers, api.tokens.operator.as_ref())?;
     let report = api.auditor.audit().await;
     report
         .map(Json)
         .map_err(|error| Problem::unavailable("the ledger", &error))
-}
-
-/// A JSON body; `None` when it is empty.
-pub(crate) fn read_body<T: DeserializeOwned>(
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Option<T>, Problem> {
-    let bytes = body.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Problem::BodyTooLarge
-        } else {
-            Problem::InvalidBody("the body broke off".to_owned())
-        }
-    })?;
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|error| Problem::InvalidBody(format!("not the JSON that is taken here: {error}")))
 }

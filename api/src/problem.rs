@@ -1,38 +1,66 @@
 //! What went wrong, as problem details (RFC 9457).
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-/// A request that was not carried out. The answer's body:
+/// What end users are told while something that isn't their affair is being seen to: the sentence
+/// of the specification's section 5.
+pub const VERIFYING: &str = "We're verifying your purchase, rewards usually confirm within \
+                             24–48h. You'll be notified automatically.";
+
+/// A request that was not carried out. The answer's body is a [`ProblemBody`].
 ///
-/// ```json
-/// {"type": "about:blank", "title": "Conflict", "status": 409,
-///  "code": "ledger_behind", "detail": "the ledger is behind in 2 partitions, …"}
-/// ```
-///
-/// `code` is stable; `detail` is for people.
+/// `code` is stable; `detail` is for people who write programs; `user_message` is for people who
+/// use them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// `unauthorised`, 401: no bearer token.
-    #[error("a bearer token is needed")]
+    /// `unauthorised`, 401: no bearer token, or one that doesn't count (any more).
+    #[error("a valid bearer token is needed")]
     Unauthorised,
+    /// `code_rejected`, 401: the one-time code is wrong, used, expired, tried too often, or was
+    /// never asked for.
+    #[error("the code doesn't count: ask for a new one")]
+    CodeRejected,
+    /// `session_over`, 401: the refresh token is missing, used, expired or revoked.
+    #[error("the session is over: sign in again")]
+    SessionOver,
     /// `forbidden`, 403: the bearer token doesn't allow this.
     #[error("the bearer token doesn't allow this")]
     Forbidden,
-    /// `not_found`, 404: no such route.
+    /// `not_found`, 404: no such route or thing, for this caller.
     #[error("there is no such resource")]
     NotFound,
     /// `method_not_allowed`, 405: the route is there, with other methods.
     #[error("the resource doesn't take this method")]
     MethodNotAllowed,
+    /// `request_timeout`, 408: the body took too long to arrive.
+    #[error("the body did not arrive in time")]
+    RequestTimeout,
     /// `body_too_large`, 413.
     #[error("the body is too large")]
     BodyTooLarge,
     /// `invalid_body`, 400: the body is not what the route takes.
     #[error("{0}")]
     InvalidBody(String),
+    /// `invalid_fields`, 400: some of what was sent can't be used; `errors` says which and why.
+    #[error("some fields can't be used: see `errors`")]
+    InvalidFields(Vec<FieldError>),
+    /// `idempotency_key_reused`, 422: the key came before, with another request.
+    #[error("this Idempotency-Key came before with another request")]
+    IdempotencyKeyReused,
+    /// `request_in_progress`, 409: the same request is being carried out. Try again.
+    #[error("a request with this Idempotency-Key is being carried out")]
+    RequestInProgress,
+    /// `too_many_requests`, 429: too many from this address. `Retry-After` says when.
+    #[error("too many requests from this address")]
+    TooManyRequests(Duration),
+    /// `too_many_codes`, 429: too many codes for this phone. `Retry-After` says when.
+    #[error("too many codes were asked for this phone")]
+    TooManyCodes(Duration),
     /// `as_of_in_future`, 409.
     #[error("{0}")]
     AsOfInFuture(String),
@@ -45,7 +73,7 @@ pub enum Problem {
     /// `invariants_broken`, 409: payouts stand still until an operator has seen to it.
     #[error("{0}")]
     InvariantsBroken(String),
-    /// `not_configured`, 409: this installation has no payout rail.
+    /// `not_configured`, 409: this installation lacks what the route needs.
     #[error("{0} is not configured")]
     NotConfigured(&'static str),
     /// `unavailable`, 503: something that is needed doesn't answer. Try again.
@@ -54,6 +82,47 @@ pub enum Problem {
     /// `internal`, 500: a defect; the log has the details.
     #[error("an internal error: the service's log has the details")]
     Internal,
+}
+
+/// One field that can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// Its name: of a member of the body, or of a parameter or header.
+    #[schema(example = "share_pct")]
+    pub field: String,
+    /// `required`, `invalid`, `unknown` or `conflict`; stable.
+    #[schema(value_type = String, example = "invalid")]
+    pub code: &'static str,
+    /// What is wrong with it, and what is allowed.
+    #[schema(example = "a percentage between 0 and 100")]
+    pub detail: String,
+}
+
+/// Problem details (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem, example = json!({
+    "type": "about:blank", "title": "Bad Request", "status": 400, "code": "invalid_fields",
+    "detail": "some fields can't be used: see `errors`",
+    "user_message": "Something in this form isn't right. Check it and try again.",
+    "errors": [{"field": "share_pct", "code": "invalid",
+                "detail": "a percentage between 0 and 100"}]
+}))]
+pub struct ProblemBody {
+    /// Always `about:blank`: `code` tells problems apart.
+    r#type: &'static str,
+    /// The status in words.
+    title: Option<&'static str>,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong; stable.
+    code: &'static str,
+    /// What is wrong, for whoever writes the client.
+    detail: String,
+    /// What to show to an end user.
+    user_message: &'static str,
+    /// Which fields are wrong, where any are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
 }
 
 impl Problem {
@@ -69,15 +138,37 @@ impl Problem {
         Self::Unavailable(format!("{what} does not answer at the moment"))
     }
 
+    /// The database, which is asked for what the caller may see.
+    pub(crate) fn database(error: &sqlx::Error) -> Self {
+        Self::unavailable("the database", error)
+    }
+
+    /// One field that can't be used.
+    pub(crate) fn field(field: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::InvalidFields(vec![FieldError {
+            field: field.to_owned(),
+            code,
+            detail: detail.into(),
+        }])
+    }
+
     /// Its stable code.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unauthorised => "unauthorised",
+            Self::CodeRejected => "code_rejected",
+            Self::SessionOver => "session_over",
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::RequestTimeout => "request_timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::InvalidBody(_) => "invalid_body",
+            Self::InvalidFields(_) => "invalid_fields",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::RequestInProgress => "request_in_progress",
+            Self::TooManyRequests(_) => "too_many_requests",
+            Self::TooManyCodes(_) => "too_many_codes",
             Self::AsOfInFuture(_) => "as_of_in_future",
             Self::AlreadyRunning(_) => "already_running",
             Self::LedgerBehind(_) => "ledger_behind",
@@ -91,13 +182,17 @@ impl Problem {
     /// Its HTTP status.
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Unauthorised => StatusCode::UNAUTHORIZED,
+            Self::Unauthorised | Self::CodeRejected | Self::SessionOver => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::InvalidBody(_) => StatusCode::BAD_REQUEST,
-            Self::AsOfInFuture(_)
+            Self::InvalidBody(_) | Self::InvalidFields(_) => StatusCode::BAD_REQUEST,
+            Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyRequests(_) | Self::TooManyCodes(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::RequestInProgress
+            | Self::AsOfInFuture(_)
             | Self::AlreadyRunning(_)
             | Self::LedgerBehind(_)
             | Self::InvariantsBroken(_)
@@ -106,19 +201,69 @@ impl Problem {
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
+
+    /// What an end user may be shown: no jargon, and nothing of what is behind it.
+    pub const fn user_message(&self) -> &'static str {
+        match self {
+            Self::Unauthorised | Self::SessionOver => "Please sign in again.",
+            Self::CodeRejected => {
+                "That code isn't right or is no longer valid. Please ask for a new one."
+            }
+            Self::Forbidden | Self::NotFound | Self::MethodNotAllowed => {
+                "This isn't available to you."
+            }
+            Self::RequestTimeout
+            | Self::BodyTooLarge
+            | Self::InvalidBody(_)
+            | Self::InvalidFields(_)
+            | Self::IdempotencyKeyReused => {
+                "Something in this form isn't right. Check it and try again."
+            }
+            Self::TooManyRequests(_) | Self::RequestInProgress => {
+                "That was a little fast. Please try again in a moment."
+            }
+            Self::TooManyCodes(_) => "You've asked for several codes. Please try again later.",
+            Self::AsOfInFuture(_)
+            | Self::AlreadyRunning(_)
+            | Self::LedgerBehind(_)
+            | Self::InvariantsBroken(_)
+            | Self::NotConfigured(_)
+            | Self::Unavailable(_)
+            | Self::Internal => VERIFYING,
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooManyRequests(wait) | Self::TooManyCodes(wait) => {
+                // Rounded up: who comes back at that second is let in.
+                Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+            }
+            Self::Unavailable(_) => Some(5),
+            Self::RequestInProgress => Some(1),
+            _ => None,
+        }
+    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.status();
-        let body = serde_json::json!({
-            "type": "about:blank",
-            "title": status.canonical_reason(),
-            "status": status.as_u16(),
-            "code": self.code(),
-            "detail": self.to_string(),
-        });
-        let mut response = (status, body.to_string()).into_response();
+        let (code, detail) = (self.code(), self.to_string());
+        let (user_message, retry_after) = (self.user_message(), self.retry_after());
+        let body = ProblemBody {
+            r#type: "about:blank",
+            title: status.canonical_reason(),
+            status: status.as_u16(),
+            code,
+            detail,
+            user_message,
+            errors: match self {
+                Self::InvalidFields(errors) => errors,
+                _ => Vec::new(),
+            },
+        };
+        let mut response = (status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -128,8 +273,8 @@ impl IntoResponse for Problem {
             let challenge = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -1,4 +1,4 @@
-use std::sync::Mutex;
+use std::{num::NonZeroU32, sync::Mutex};
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
@@ -7,6 +7,7 @@ use operations::event_ids::EventIdSource;
 use prometheus::IntCounter;
 use schemas::{
     Timestamp, Topic, codec,
+    contact::ContactKey,
     event_id::EventIds,
     events::{Command, CommandBody, Verdict},
 };
@@ -15,6 +16,7 @@ use stream::{InMemoryLog, Limits, Log, ManualClock};
 use tower::ServiceExt;
 
 use super::*;
+use crate::auth::BearerToken;
 
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
@@ -48,9 +50,21 @@ fn world(state: ComponentState) -> World {
         )]
         .into(),
     };
+    let limits = AddressLimits::new(NonZeroU32::new(100).expect("not zero"), &registry);
     let api = Api {
         pool: pool.clone(),
-        commands: Commands::new(log.clone(), clock, event_ids),
+        scoped_pool: None,
+        clock: clock.clone(),
+        contacts: Contacts::new(
+            ContactKey::new([1; 32]),
+            &format!("1:{}", "11".repeat(32)).into(),
+        )
+        .expect("keys"),
+        codes: None,
+        public_url: "http://127.0.0.1:8080".to_owned(),
+        limits: Arc::new(limits.expect("registered")),
+        address_of: Arc::new(|parts| parts.headers.get("from")?.to_str().ok()?.parse().ok()),
+        commands: Commands::new(log.clone(), clock.clone(), event_ids),
         payout_runs: None,
         auditor: Auditor {
             pool,
@@ -62,6 +76,7 @@ fn world(state: ComponentState) -> World {
         tokens: Tokens {
             cron: Some(BearerToken::new("tick")),
             operator: Some(BearerToken::new("open sesame")),
+            jwt: None,
         },
     };
     World {
@@ -160,11 +175,14 @@ async fn each_door_has_its_own_key() {
         let (status, body) = world.ask(method.clone(), path, None, "{}").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(body["code"], "unauthorised");
-        for token in [others, "", "ticktick", "open"] {
+        for token in ["", "ticktick", "open"] {
             let (status, body) = world.ask(method.clone(), path, Some(token), "{}").await;
-            assert_eq!(status, StatusCode::FORBIDDEN, "{path} {token:?}");
-            assert_eq!(body["code"], "forbidden");
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{path} {token:?}");
+            assert_eq!(body["code"], "unauthorised");
         }
+        let (status, body) = world.ask(method, path, Some(others), "{}").await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(body["code"], "forbidden");
     }
     assert!(world.commands().await.is_empty());
 }
@@ -220,7 +238,8 @@ async fn bodies_that_say_something_else_are_refused() {
             .ask(Method::POST, path, Some("open sesame"), body.to_owned())
             .await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
-        assert_eq!(answer["code"], "invalid_body");
+        let named = answer["code"] == "invalid_fields" && answer["errors"][0]["field"].is_string();
+        assert!(named || answer["code"] == "invalid_body", "{answer}");
     }
     let path = "/v1/commands/review";
     let huge = " ".repeat(BODY_BYTES_MAX + 1);
@@ -258,11 +277,62 @@ async fn a_payout_run_without_a_rail_and_a_ledger_without_a_database_say_so() {
         .await;
     assert_eq!(
         (status, &answer["code"]),
-        (StatusCode::BAD_REQUEST, &"invalid_body".into())
+        (StatusCode::BAD_REQUEST, &"invalid_fields".into())
     );
+    assert_eq!(answer["errors"][0]["field"], "as_of");
     for path in ["/v1/fates", "/v1/audit"] {
         let (status, answer) = world.ask(Method::GET, path, Some("open sesame"), "").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert_eq!(answer["code"], "unavailable");
     }
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_much_is_told_when_to_come_again_and_monitoring_never_is() {
+    let world = world(ComponentState::Ready);
+    let send = async |path: &str| {
+        let request = Request::get(path).header("from", "203.0.113.9");
+        let request = request.body(Body::empty()).expect("a request");
+        world
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("answered")
+    };
+    for _ in 0..100 {
+        let response = send("/v1/openapi.json").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["ratelimit-limit"], "100");
+    }
+    let response = send("/v1/openapi.json").await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()["ratelimit-remaining"], "0");
+    assert_eq!(response.headers()["retry-after"], "1");
+    for path in ["/health", "/metrics"] {
+        assert_eq!(send(path).await.status(), StatusCode::OK, "{path}");
+    }
+}
+
+#[test]
+fn the_committed_description_is_that_of_the_endpoints() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+    let described = description().to_pretty_json().expect("JSON") + "\n";
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(&path, &described).expect("written");
+    }
+    let committed = std::fs::read_to_string(&path).expect("docs/openapi.json");
+    assert!(
+        committed == described,
+        "docs/openapi.json is not up to date: UPDATE_OPENAPI=1 cargo test -p api writes it"
+    );
+}
+
+#[tokio::test]
+async fn the_page_for_people_takes_nothing_from_elsewhere() {
+    let world = world(ComponentState::Ready);
+    let (status, page) = world.ask(Method::GET, "/docs", None, "").await;
+    assert_eq!(status, StatusCode::OK);
+    let page = page.as_str().expect("text");
+    assert!(!page.contains("://"), "something comes from elsewhere");
 }

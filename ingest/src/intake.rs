@@ -147,7 +147,8 @@ impl Ingest {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let record = NewRecord::new(key, value)
-            .with_header(headers::INGESTED_AT, received.as_micros().to_string());
+            .with_header(headers::INGESTED_AT, received.as_micros().to_string())
+            .of_current_request();
         let append = self.log.append(E::TOPIC, vec![record]);
         match timeout(self.settings.limits.append_timeout, append).await {
             Ok(Ok(_positions)) => {

@@ -8,8 +8,8 @@ pub mod demo;
 pub mod erase;
 pub mod explain;
 pub mod healthcheck;
-pub mod log_copy;
 pub mod ledger_dump;
+pub mod log_copy;
 pub mod migrate;
 pub mod payout;
 pub mod payout_hold;
@@ -18,6 +18,7 @@ pub mod retention;
 pub mod role;
 pub mod secrets;
 pub mod serving;
+pub mod token;
 pub mod unmatched;
 pub mod up;
 

@@ -127,7 +127,7 @@ fn options(
         None => None,
     };
     let messages: Option<Arc<dyn SmsGateway>> = match agcod {
-        Some(agcod) if roles.contains(&Role::Dispatch) => {
+        Some(agcod) if roles.contains(&Role::Dispatch) || roles.contains(&Role::Api) => {
             let file = &agcod.sms_file;
             let gateway = FileSmsGateway::open(file);
             let refused = || format!("the message file {} can't be opened", file.display());
@@ -139,6 +139,7 @@ fn options(
         roles,
         listener,
         ingest: configuration.http.ingest_settings()?,
+        public_url: configuration.http.public_url()?,
         payouts,
         messages,
         committed: None,

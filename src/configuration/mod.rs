@@ -17,6 +17,7 @@ use ingest::client_address::TrustedProxies;
 use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Table;
+use url::Url;
 
 pub use agcod::Agcod;
 pub use environment::{Environment, OVERRIDES, Override, VARIABLES, knows_variable};
@@ -49,6 +50,9 @@ pub struct Configuration {
 pub struct Http {
     /// Address and port.
     pub listen: SocketAddr,
+    /// Where the outside finds the process, such as `https://hissaback.app`: smart links begin with
+    /// it. The address that is listened on, where absent.
+    pub public_url: Option<String>,
     /// Networks of proxies whose forwarded headers are believed.
     pub trusted_proxies: Vec<String>,
 }
@@ -57,6 +61,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
             trusted_proxies: vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
         }
     }
@@ -157,6 +162,21 @@ impl Configuration {
 }
 
 impl Http {
+    /// What links begin with, without a slash at its end.
+    ///
+    /// # Errors
+    /// When it isn't an address of a web site.
+    pub fn public_url(&self) -> Result<String, ConfigurationError> {
+        let Some(text) = &self.public_url else {
+            return Ok(format!("http://{}", self.listen));
+        };
+        let url = Url::parse(text).map_err(refused("http.public_url"))?;
+        if !["http", "https"].contains(&url.scheme()) || url.query().is_some() {
+            return Err(refused("http.public_url")("such as https://hissaback.app"));
+        }
+        Ok(url.as_str().trim_end_matches('/').to_owned())
+    }
+
     /// How ingest is set up.
     ///
     /// # Errors

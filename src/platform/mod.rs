@@ -102,6 +102,11 @@ impl Platform {
         self.postgres.operator()
     }
 
+    /// Connections of shoppers' and creators' requests, where there are any.
+    pub fn api(&self) -> Option<&PgPool> {
+        self.postgres.api()
+    }
+
     /// Keys and tokens.
     ///
     /// # Errors

@@ -1,52 +1,91 @@
 //! One port per process: health and metrics of every role, and the endpoints of those that have
 //! any.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, sync::Arc};
 
-use api::{Api, BearerToken, Tokens};
-use axum::Router;
-use ingest::{Ingest, ServerLimits};
+use api::{
+    AddressLimits, AddressOf, Api,
+    auth::{BearerToken, CodeSender, Tokens},
+};
+use axum::{Router, extract::ConnectInfo};
+use http::request::Parts;
+use ingest::{
+    Ingest, ServerLimits,
+    client_address::{Client, TrustedProxies},
+};
 use operations::{commands::Commands, payout_run::PayoutRuns};
+use sinks::payouts::sms::SmsGateway;
 use tokio::net::TcpListener;
 
-use super::{Role, Roles, Shared};
+use super::{Role, Roles, Shared, one_time_codes::OneTimeCodes};
+
+/// Requests a minute and address on public endpoints (specification, section 4).
+const REQUESTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
+
+/// How the endpoints are set up.
+pub(super) struct Serving {
+    pub(super) ingest: ingest::Settings,
+    pub(super) public_url: String,
+    pub(super) messages: Option<Arc<dyn SmsGateway>>,
+    pub(super) payout_runs: Option<PayoutRuns>,
+}
 
 /// The endpoints of these roles.
 pub(super) fn router(
     shared: &Shared<'_>,
     roles: &BTreeSet<Role>,
-    settings: ingest::Settings,
-    payout_runs: Option<PayoutRuns>,
+    serving: Serving,
 ) -> anyhow::Result<Router> {
+    let settings = serving.ingest.clone();
     let mut router = if roles.contains(&Role::Api) {
-        api::router(Arc::new(operators_api(shared, payout_runs)?))
+        api::router(Arc::new(api(shared, serving)?))
     } else {
         api::monitoring(shared.health(), shared.registry.clone())
     };
     if roles.contains(&Role::Ingest) {
         router = router.merge(ingest::router(ingest(shared, settings)?));
     }
-    Ok(router)
+    Ok(api::with_request_ids(router))
 }
 
-fn operators_api(shared: &Shared<'_>, payout_runs: Option<PayoutRuns>) -> anyhow::Result<Api> {
+fn api(shared: &Shared<'_>, serving: Serving) -> anyhow::Result<Api> {
     let platform = shared.platform;
     let secrets = platform.secrets()?;
+    let codes = serving.messages.map(OneTimeCodes::new);
     Ok(Api {
         pool: platform.operator()?.clone(),
+        scoped_pool: platform.api().cloned(),
+        clock: Arc::clone(&platform.clock),
+        contacts: secrets.contacts()?,
+        codes: codes.map(|codes| Arc::new(codes) as Arc<dyn CodeSender>),
+        public_url: serving.public_url,
+        limits: Arc::new(AddressLimits::new(REQUESTS_PER_MINUTE, &shared.registry)?),
+        address_of: limited_address(serving.ingest.trusted_proxies),
         commands: Commands::new(
             Arc::clone(&platform.log),
             Arc::clone(&platform.clock),
             shared.event_id_source()?,
         ),
-        payout_runs,
+        payout_runs: serving.payout_runs,
         auditor: shared.auditor(),
         health: shared.health(),
         registry: shared.registry.clone(),
         tokens: Tokens {
             cron: Some(BearerToken::new(&secrets.cron_token)),
             operator: Some(BearerToken::new(&secrets.operator_token)),
+            jwt: secrets.jwt_keys()?,
         },
+    })
+}
+
+/// The caller's own address: behind trusted proxies the one that they name, so that shoppers behind
+/// one proxy aren't one shopper. What a trusted proxy asks for itself isn't limited.
+fn limited_address(trusted: TrustedProxies) -> AddressOf {
+    Arc::new(move |parts: &Parts| {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|ConnectInfo(socket)| socket.ip());
+        let client = Client::of_request(peer, &parts.headers, &trusted);
+        client.address.filter(|address| !trusted.trust(*address))
     })
 }
 

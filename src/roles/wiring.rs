@@ -16,7 +16,7 @@ use sinks::{
     payouts::{Dispatcher, PayoutsConfig, sms::SmsGateway},
 };
 
-use super::{Role, RoleOptions, Roles, Shared};
+use super::{Role, RoleOptions, Roles, Shared, http::Serving};
 use crate::{platform::Platform, schedules};
 
 impl Roles {
@@ -29,12 +29,13 @@ impl Roles {
             roles,
             listener,
             ingest,
+            public_url,
             payouts,
             messages,
             committed,
         } = options;
         let payout_runs = shared.payout_runs(payouts.as_ref());
-        let rail = payouts.zip(messages);
+        let rail = payouts.zip(messages.clone());
         for role in &roles {
             match role {
                 // Served below, on one port.
@@ -52,7 +53,16 @@ impl Roles {
                 Role::Schedule => self.start_schedules(shared, payout_runs.clone())?,
             }
         }
-        let router = super::http::router(shared, &roles, ingest, payout_runs)?;
+        let router = super::http::router(
+            shared,
+            &roles,
+            Serving {
+                ingest,
+                public_url,
+                messages,
+                payout_runs,
+            },
+        )?;
         self.serve(shared, listener, router);
         Ok(())
     }

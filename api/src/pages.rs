@@ -1,0 +1,186 @@
+//! Long lists, page by page, and answers that the caller has already.
+//!
+//! A cursor says where the last page ended; it is opaque to callers, and read strictly. What a page
+//! shows is decided by the caller's scope alone: a cursor that was made up shows nothing more.
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use schemas::Timestamp;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::body::Fields;
+
+/// Entries of a page, unless fewer are asked for.
+const LIMIT_DEFAULT: u32 = 50;
+const LIMIT_MAX: u32 = 200;
+const VERSION: &str = "1";
+
+/// Where a page ended: the time and the number of its last entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) at: Timestamp,
+    pub(crate) number: i64,
+}
+
+impl Cursor {
+    /// As callers get it.
+    pub(crate) fn encode(self) -> String {
+        let text = format!("{VERSION}|{}|{}", self.at.millis(), self.number);
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        let mut parts = text.split('|');
+        let version = parts.next()?;
+        let at = Timestamp::from_millis(parts.next()?.parse().ok()?);
+        let number = parts.next()?.parse().ok()?;
+        // Times outside a calendar's reach would fail in the database.
+        let dated = (Timestamp::from_millis(0)..=Timestamp::MAX).contains(&at);
+        let whole = version == VERSION && parts.next().is_none();
+        (whole && dated).then_some(Self { at, number })
+    }
+}
+
+/// Which page is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// The entries after it; from the first, if absent.
+    pub(crate) after: Option<Cursor>,
+    /// At most as many.
+    pub(crate) limit: u32,
+}
+
+impl Page {
+    /// From the parameters `cursor` and `limit`.
+    pub(crate) fn of(cursor: Option<String>, limit: Option<u32>, fields: &mut Fields) -> Self {
+        let after = fields.optional("cursor", cursor, |text| {
+            Cursor::parse(&text).ok_or_else(|| "as the page before named it".to_owned())
+        });
+        let limit = fields.optional("limit", limit, |limit| {
+            if (1..=LIMIT_MAX).contains(&limit) {
+                Ok(limit)
+            } else {
+                Err(format!("1 to {LIMIT_MAX}"))
+            }
+        });
+        Self {
+            after,
+            limit: limit.unwrap_or(LIMIT_DEFAULT),
+        }
+    }
+
+    /// How many rows to look for: one more than is shown tells whether there is a next page.
+    pub(crate) fn rows(self) -> i64 {
+        i64::from(self.limit) + 1
+    }
+
+    /// A page as a plain list; a further one is named in the header `Next-Cursor`.
+    pub(crate) fn answer<T: Serialize>(
+        self,
+        headers: &HeaderMap,
+        mut entries: Vec<T>,
+        cursor_of: impl FnOnce(&T) -> Cursor,
+    ) -> Response {
+        let shown = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let more = entries.len() > shown;
+        entries.truncate(shown);
+        let next = entries.last().filter(|_| more).map(cursor_of);
+        let mut response = tagged(headers, &entries);
+        if let Some(next) = next {
+            let value = HeaderValue::from_str(&next.encode()).expect("base64 is ASCII");
+            response.headers_mut().insert("next-cursor", value);
+        }
+        response
+    }
+}
+
+/// An answer with an `ETag`; 304 without a body where the caller has it (`If-None-Match`).
+pub(crate) fn tagged(headers: &HeaderMap, body: &impl Serialize) -> Response {
+    let json = serde_json::to_vec(body).expect("answers are plain JSON");
+    let digest = Sha256::digest(&json);
+    let tag = format!("\"{}\"", hex::encode(&digest[..16]));
+    let mut response = if known(headers, &tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        Json(body).into_response()
+    };
+    let headers = response.headers_mut();
+    let tag = HeaderValue::from_str(&tag).expect("hexadecimal is ASCII");
+    headers.insert(header::ETAG, tag);
+    // One caller's own, and asked for anew each time.
+    let private = HeaderValue::from_static("private, no-cache");
+    headers.insert(header::CACHE_CONTROL, private);
+    response
+}
+
+fn known(headers: &HeaderMap, tag: &str) -> bool {
+    let lines = headers.get_all(header::IF_NONE_MATCH).iter();
+    let mut tags = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(|tag| tag.trim().trim_start_matches("W/"));
+    tags.any(|given| given == tag || given == "*")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written_and_nothing_else_is() {
+        let cursor = Cursor {
+            at: Timestamp::from_millis(1_790_000_000_000),
+            number: 7_012,
+        };
+        assert_eq!(Cursor::parse(&cursor.encode()), Some(cursor));
+        for wrong in ["", "x", "1|1|1"] {
+            assert_eq!(Cursor::parse(wrong), None, "{wrong}");
+        }
+        for wrong in [
+            "2|1|1",
+            "1|1",
+            "1|1|1|1",
+            "1|a|1",
+            "1|-1|1",
+            "1|9223372036854775807|1",
+        ] {
+            assert_eq!(
+                Cursor::parse(&URL_SAFE_NO_PAD.encode(wrong)),
+                None,
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_page_names_no_next_one() {
+        let page = Page {
+            after: None,
+            limit: 2,
+        };
+        let cursor_of = |number: &i64| Cursor {
+            at: Timestamp::from_millis(0),
+            number: *number,
+        };
+        let more = page.answer(&HeaderMap::new(), vec![1, 2, 3], cursor_of);
+        let next = more.headers()["next-cursor"].to_str().expect("text");
+        assert_eq!(Cursor::parse(next).expect("a cursor").number, 2);
+        let last = page.answer(&HeaderMap::new(), vec![1, 2], cursor_of);
+        assert!(!last.headers().contains_key("next-cursor"));
+    }
+
+    #[test]
+    fn what_the_caller_has_is_not_sent_again() {
+        let first = tagged(&HeaderMap::new(), &["a"]);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
+        assert_eq!(tagged(&headers, &["a"]).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(tagged(&headers, &["b"]).status(), StatusCode::OK);
+    }
+}
