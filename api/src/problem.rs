@@ -37,9 +37,6 @@ pub enum Problem {
     /// `method_not_allowed`, 405: the route is there, with other methods.
     #[error("the resource doesn't take this method")]
     MethodNotAllowed,
-    /// `request_timeout`, 408: the body took too long to arrive.
-    #[error("the body did not arrive in time")]
-    RequestTimeout,
     /// `body_too_large`, 413.
     #[error("the body is too large")]
     BodyTooLarge,
@@ -161,7 +158,6 @@ impl Problem {
             Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
-            Self::RequestTimeout => "request_timeout",
             Self::BodyTooLarge => "body_too_large",
             Self::InvalidBody(_) => "invalid_body",
             Self::InvalidFields(_) => "invalid_fields",
@@ -186,7 +182,6 @@ impl Problem {
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidBody(_) | Self::InvalidFields(_) => StatusCode::BAD_REQUEST,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -212,8 +207,7 @@ impl Problem {
             Self::Forbidden | Self::NotFound | Self::MethodNotAllowed => {
                 "This isn't available to you."
             }
-            Self::RequestTimeout
-            | Self::BodyTooLarge
+            Self::BodyTooLarge
             | Self::InvalidBody(_)
             | Self::InvalidFields(_)
             | Self::IdempotencyKeyReused => {
@@ -241,7 +235,22 @@ impl Problem {
             }
             Self::Unavailable(_) => Some(5),
             Self::RequestInProgress => Some(1),
-            _ => None,
+            Self::Unauthorised
+            | Self::CodeRejected
+            | Self::SessionOver
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::MethodNotAllowed
+            | Self::BodyTooLarge
+            | Self::InvalidBody(_)
+            | Self::InvalidFields(_)
+            | Self::IdempotencyKeyReused
+            | Self::AsOfInFuture(_)
+            | Self::AlreadyRunning(_)
+            | Self::LedgerBehind(_)
+            | Self::InvariantsBroken(_)
+            | Self::NotConfigured(_)
+            | Self::Internal => None,
         }
     }
 }
@@ -258,9 +267,10 @@ impl IntoResponse for Problem {
             code,
             detail,
             user_message,
-            errors: match self {
-                Self::InvalidFields(errors) => errors,
-                _ => Vec::new(),
+            errors: if let Self::InvalidFields(errors) = self {
+                errors
+            } else {
+                Vec::new()
             },
         };
         let mut response = (status, axum::Json(body)).into_response();

@@ -31,7 +31,7 @@ fn world(state: ComponentState) -> World {
         .socket("/nonexistent")
         .username("nobody");
     let pool = PgPoolOptions::new()
-        .acquire_timeout(std::time::Duration::from_millis(50))
+        .acquire_timeout(Duration::from_millis(50))
         .connect_lazy_with(nowhere);
     let clock = Arc::new(ManualClock::new(NOW));
     let log = InMemoryLog::new(clock.clone(), Limits::default());
@@ -50,7 +50,7 @@ fn world(state: ComponentState) -> World {
         )]
         .into(),
     };
-    let limits = AddressLimits::new(NonZeroU32::new(100).expect("not zero"), &registry);
+    let limits = AddressLimits::new(NonZeroU32::new(2).expect("not zero"), &registry);
     let api = Api {
         pool: pool.clone(),
         scoped_pool: None,
@@ -300,15 +300,16 @@ async fn an_address_that_asks_too_much_is_told_when_to_come_again_and_monitoring
             .await
             .expect("answered")
     };
-    for _ in 0..100 {
+    for _ in 0..2 {
         let response = send("/v1/openapi.json").await;
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(response.headers()["ratelimit-limit"], "100");
+        assert_eq!(response.headers()["ratelimit-limit"], "2");
     }
     let response = send("/v1/openapi.json").await;
     assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(response.headers()["ratelimit-remaining"], "0");
-    assert_eq!(response.headers()["retry-after"], "1");
+    let wait = response.headers()["retry-after"].to_str().expect("text");
+    assert!((1..=30).contains(&wait.parse::<u64>().expect("seconds")));
     for path in ["/health", "/metrics"] {
         assert_eq!(send(path).await.status(), StatusCode::OK, "{path}");
     }

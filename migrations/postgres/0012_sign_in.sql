@@ -103,26 +103,26 @@ END $$;
 CREATE FUNCTION one_time_code_tried(request uuid, code text, at timestamptz, attempts_max int)
 RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    found one_time_codes;
+    tried one_time_codes;
     person uuid;
 BEGIN
     UPDATE one_time_codes SET attempts = attempts + 1
     WHERE request_id = request AND used_at IS NULL AND at < expires_at AND attempts < attempts_max
-    RETURNING * INTO found;
+    RETURNING * INTO tried;
     -- Both are keyed hashes: how long the comparison takes tells nothing of the code.
-    IF NOT FOUND OR found.code_hash <> code THEN
+    IF NOT FOUND OR tried.code_hash <> code THEN
         RETURN NULL;
     END IF;
     UPDATE one_time_codes SET used_at = at WHERE request_id = request;
     PERFORM pg_advisory_xact_lock(
-        hashtext('hissaback.one_time_codes'), hashtext(found.phone_hash));
+        hashtext('hissaback.one_time_codes'), hashtext(tried.phone_hash));
     SELECT user_id INTO person FROM users
-    WHERE phone_hash = found.phone_hash AND erased_at IS NULL
+    WHERE phone_hash = tried.phone_hash AND erased_at IS NULL
     ORDER BY created_at, user_id LIMIT 1;
     IF person IS NULL THEN
         INSERT INTO users (user_id, phone_sealed, phone_hash, created_at)
-        VALUES (found.user_id, found.phone_sealed, found.phone_hash, at);
-        person := found.user_id;
+        VALUES (tried.user_id, tried.phone_sealed, tried.phone_hash, at);
+        person := tried.user_id;
     END IF;
     RETURN person;
 END $$;

@@ -129,9 +129,18 @@ fn options(
     let messages: Option<Arc<dyn SmsGateway>> = match agcod {
         Some(agcod) if roles.contains(&Role::Dispatch) || roles.contains(&Role::Api) => {
             let file = &agcod.sms_file;
-            let gateway = FileSmsGateway::open(file);
-            let refused = || format!("the message file {} can't be opened", file.display());
-            Some(Arc::new(gateway.with_context(refused)?))
+            match FileSmsGateway::open(file) {
+                Ok(gateway) => Some(Arc::new(gateway)),
+                // Operators and the scheduler are served without sign-in, too.
+                Err(error) if !roles.contains(&Role::Dispatch) => {
+                    tracing::warn!(%error, file = %file.display(), "no codes can be sent");
+                    None
+                }
+                Err(error) => {
+                    let refused = format!("the message file {} can't be opened", file.display());
+                    return Err(anyhow::Error::new(error).context(refused));
+                }
+            }
         }
         Some(_) | None => None,
     };
