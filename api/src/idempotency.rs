@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a request that creates can be sent again, and creates once.
 //!
-//! The key is kept in PostgreSQL, per caller, with a hash of the request; the answer beside it. What
-//! is created is named after the key, so that a request that was cut off between creating and
+//! The key is kept in PostgreSQL, per caller, with a hash of the request; the answer beside it.
+//! What is created is named after the key, so that a request that was cut off between creating and
 //! answering finds at its next try what it had created, instead of creating it again.
 
 use std::{sync::Arc, time::Duration};

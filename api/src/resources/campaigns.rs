@@ -43,8 +43,8 @@ pub(crate) struct NewCampaign {
     /// As its tenant calls it.
     #[schema(required, value_type = String, min_length = 1, max_length = 200)]
     name: Option<String>,
-    /// The shopper's part of what is left of a commission after the fee, in percent with at most two
-    /// places, as a number or in quotes. The tenant's default, where absent.
+    /// The shopper's part of what is left of a commission after the fee, in percent with at most
+    /// two places, as a number or in quotes. The tenant's default, where absent.
     #[schema(value_type = Option<String>)]
     share_pct: Option<Decimal>,
 }

@@ -22,7 +22,7 @@ use crate::{
     resources::save,
 };
 
-/// Letters and digits of a slug that we choose: 62^10 of them, so that none is guessed or met twice.
+/// Letters and digits of a slug that we choose: 62^10 of them, so that none is met twice.
 const SLUG_CHARACTERS: usize = 10;
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 

@@ -91,7 +91,8 @@ async fn offers_have_the_tenants_own_rate_and_can_be_chosen_by_category() {
     let path = format!("/v1/offers?tenant_id={}", tenant(1));
     world
         .run(&format!(
-            "INSERT INTO commission_overrides (tenant_id, offer_id, version, effective_at, commission_pct)
+            "INSERT INTO commission_overrides (tenant_id, offer_id, version, effective_at,
+                                               commission_pct)
              VALUES ('{}', 5509, 1, '2026-01-01Z', 9.5), ('{}', 7, 1, '2026-01-01Z', 1)",
             tenant(1),
             tenant(2)
@@ -118,7 +119,8 @@ async fn offers_have_the_tenants_own_rate_and_can_be_chosen_by_category() {
     // A withdrawn rate, and one that has run out, count no more.
     world
         .run(&format!(
-            "INSERT INTO commission_overrides (tenant_id, offer_id, version, effective_at, valid_until)
+            "INSERT INTO commission_overrides (tenant_id, offer_id, version, effective_at,
+                                               valid_until)
              VALUES ('{}', 5509, 2, '2026-02-01Z', null)",
             tenant(1)
         ))

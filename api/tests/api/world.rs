@@ -149,7 +149,8 @@ impl World {
         self.run(
             "INSERT INTO offer_versions (offer_id, version, effective_at, tracking_url, currency,
                                          base_commission_pct)
-             SELECT offer_id, 1, '2020-01-01Z', 'https://network.example/click', 'INR', 8 FROM offers",
+             SELECT offer_id, 1, '2020-01-01Z', 'https://network.example/click', 'INR', 8
+             FROM offers",
         )
         .await;
         self.run("SELECT ensure_partitions('2026-09-01Z', '2026-09-30Z')")
@@ -167,7 +168,8 @@ impl World {
                 format!("INSERT INTO campaigns VALUES ('{campaign}', '{tenant}', 'Festive')"),
                 format!("INSERT INTO campaign_versions (campaign_id, tenant_id, version, effective_at, share_pct) VALUES ('{campaign}', '{tenant}', 1, '2020-01-01Z', 60)"),
                 format!(
-                    "INSERT INTO ledger (led_id, tenant_id, campaign_id, link_id, offer_id, network_id,
+                    "INSERT INTO ledger (led_id, tenant_id, campaign_id, link_id, offer_id,
+                         network_id,
                          click_id, clicked_at, user_id, first_received_at, converted_at, payable_at,
                          status, reasons, currency, user_pct, expected_commission,
                          expected_subsidy, expected_fee, user_amount, creator_amount,
@@ -175,7 +177,8 @@ impl World {
                          paid_amount, rating)
                      SELECT {number} * 100 + n, '{other}', '{campaign}', '{campaign}', 5509, 1,
                          {number} * 100 + n, '2026-09-20Z', '{member}', '2026-09-20Z',
-                         '2026-09-20Z'::timestamptz + n * interval '1 hour', '2026-10-20Z', 'pending', '{{}}',
+                         '2026-09-20Z'::timestamptz + n * interval '1 hour', '2026-10-20Z',
+                         'pending', '{{}}',
                          'INR', 60, 159.92, 0, 0, 95.95, 63.97, 0, 0, 0, 0, 0, 0, '{{}}'
                      FROM generate_series(1, 3) n"
                 ),
