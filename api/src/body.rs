@@ -75,12 +75,11 @@ impl Fields {
         value: Option<T>,
         parse: impl FnOnce(T) -> Result<U, String>,
     ) -> Option<U> {
-        match value {
-            Some(value) => self.parsed(field, parse(value)),
-            None => {
-                self.refuse(field, "required", "it is needed");
-                None
-            }
+        if let Some(value) = value {
+            self.parsed(field, parse(value))
+        } else {
+            self.refuse(field, "required", "it is needed");
+            None
         }
     }
 

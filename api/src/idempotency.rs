@@ -26,7 +26,7 @@ const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const BYTES_MAX: usize = 255;
 /// A request that is under way for longer was cut off.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 /// Under which things are named after keys.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6b1d_3a70_54c2_4bd1_9c4e_2f0e_77a1_5d08);
 

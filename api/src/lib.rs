@@ -168,7 +168,7 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 /// What is wrong with the parameters of a query.
-fn query_problem(rejection: QueryRejection) -> Problem {
+fn query_problem(rejection: &QueryRejection) -> Problem {
     Problem::field("query", "invalid", rejection.body_text())
 }
 

@@ -111,6 +111,9 @@ pub enum JwtKeysError {
     /// There is none.
     #[error("there is no key for access tokens")]
     None,
+    /// A seed can't be used.
+    #[error("the key {0} for access tokens can't be used")]
+    Seed(u8),
     /// An id stands twice.
     #[error("two keys for access tokens have the id {0}")]
     Twice(u8),
@@ -120,12 +123,13 @@ impl JwtKeys {
     /// From ids and seeds of 32 secret bytes, newest first.
     ///
     /// # Errors
-    /// When there is none, or an id stands twice.
+    /// When there is none, one can't be used, or an id stands twice.
     pub fn new(seeds: &[(u8, [u8; 32])]) -> Result<Self, JwtKeysError> {
         let newest = seeds.first().ok_or(JwtKeysError::None)?.0;
         let mut keys = BTreeMap::new();
         for (id, seed) in seeds {
-            let key = Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed has 32 bytes");
+            let key =
+                Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| JwtKeysError::Seed(*id))?;
             if keys.insert(*id, key).is_some() {
                 return Err(JwtKeysError::Twice(*id));
             }

@@ -24,7 +24,7 @@ use super::{
 use crate::{Api, Problem, problem::ProblemBody};
 
 /// How long a refresh token counts (specification, section 4).
-const REFRESH_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const REFRESH_LIFETIME: Duration = Duration::from_hours(30 * 24);
 /// Browsers take a cookie of this name over TLS only.
 const COOKIE: &str = "__Secure-hissaback-refresh";
 const REFRESH_BYTES: usize = 32;

@@ -38,11 +38,11 @@ pub(crate) struct OfferParameters {
 
 /// An offer, with the rate that a click at this moment would earn.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
-#[schema(example = json!({
+#[schema(as = Offer, example = json!({
     "offer_id": 5509, "brand": "Kurtas", "category": "fashion", "commission_pct": "8.00",
     "commission_flat": null, "currency": "INR"
 }))]
-pub(crate) struct Offer {
+pub(crate) struct Listed {
     /// As its network numbers it.
     offer_id: i32,
     /// Whose goods are sold.
@@ -66,7 +66,7 @@ pub(crate) struct Offer {
     get, path = "/v1/offers", tag = "creators", params(OfferParameters),
     security(("bearer" = ["creator"]), ("bearer" = ["operator"])),
     responses(
-        (status = 200, body = Vec<Offer>, description = "By number.",
+        (status = 200, body = Vec<Listed>, description = "By number.",
          headers(("ETag" = String, description = "For `If-None-Match`."))),
         (status = 304, description = "As in `If-None-Match`."),
         (status = 400, body = ProblemBody, description = "`invalid_fields`"),
@@ -83,7 +83,7 @@ pub(crate) async fn list(
     parameters: Result<Query<OfferParameters>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Query(parameters) = parameters.map_err(crate::query_problem)?;
+    let Query(parameters) = parameters.map_err(|rejection| crate::query_problem(&rejection))?;
     let mut fields = Fields::default();
     let tenant_id = fields.required("tenant_id", parameters.tenant_id, Ok);
     let category = fields.optional("category", parameters.category, |category| {
@@ -97,7 +97,7 @@ pub(crate) async fn list(
     let scope = caller.tenant(tenant_id.expect("checked above"))?;
 
     let mut transaction = scope.begin(&api).await?;
-    let offers: Vec<Offer> = sqlx::query_as(
+    let offers: Vec<Listed> = sqlx::query_as(
         "SELECT o.offer_id, o.brand, o.category, v.currency::text AS currency,
                 CASE WHEN own.found THEN own.commission_pct ELSE v.base_commission_pct END
                     AS commission_pct,

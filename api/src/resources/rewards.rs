@@ -118,7 +118,7 @@ pub(crate) async fn of_user(
     parameters: Result<Query<RewardParameters>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Query(parameters) = parameters.map_err(crate::query_problem)?;
+    let Query(parameters) = parameters.map_err(|rejection| crate::query_problem(&rejection))?;
     if parameters
         .user_id
         .is_some_and(|asked| asked != person.user_id)

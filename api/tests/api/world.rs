@@ -161,12 +161,20 @@ impl World {
             let phone = ContactKey::new(CONTACT_KEY).phone(&phone(number));
             let other = self::tenant(3 - number);
             for statement in [
-                format!("INSERT INTO tenants (tenant_id, name) VALUES ('{tenant}', 'Tenant {number}')"),
-                format!("INSERT INTO tenant_versions (tenant_id, version, effective_at, default_share_pct) VALUES ('{tenant}', 1, '2020-01-01Z', 50)"),
+                format!(
+                    "INSERT INTO tenants (tenant_id, name) VALUES ('{tenant}', 'Tenant {number}')"
+                ),
+                format!(
+                    "INSERT INTO tenant_versions (tenant_id, version, effective_at, default_share_pct) VALUES ('{tenant}', 1, '2020-01-01Z', 50)"
+                ),
                 format!("INSERT INTO users (user_id, phone_hash) VALUES ('{member}', '{phone}')"),
-                format!("INSERT INTO tenant_members (tenant_id, user_id) VALUES ('{tenant}', '{member}')"),
+                format!(
+                    "INSERT INTO tenant_members (tenant_id, user_id) VALUES ('{tenant}', '{member}')"
+                ),
                 format!("INSERT INTO campaigns VALUES ('{campaign}', '{tenant}', 'Festive')"),
-                format!("INSERT INTO campaign_versions (campaign_id, tenant_id, version, effective_at, share_pct) VALUES ('{campaign}', '{tenant}', 1, '2020-01-01Z', 60)"),
+                format!(
+                    "INSERT INTO campaign_versions (campaign_id, tenant_id, version, effective_at, share_pct) VALUES ('{campaign}', '{tenant}', 1, '2020-01-01Z', 60)"
+                ),
                 format!(
                     "INSERT INTO ledger (led_id, tenant_id, campaign_id, link_id, offer_id,
                          network_id,
