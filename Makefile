@@ -2,10 +2,13 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo kafka test chaos check clean-data
+.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts bench-replay bench-analytics check clean-data
 
 CARGO_TARGET_DIR ?= target
 KILLS ?= 216
+PAYOUTS ?= 100000
+CONVERSIONS ?= 600000
+EVENTS ?= 10000000
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
 
@@ -33,6 +36,7 @@ kafka: ## Run a Kafka broker and a schema registry on this machine until Ctrl-C:
 
 test: setup ## Run every test, against real PostgreSQL, ClickHouse and Kafka
 	cargo test --locked --workspace
+	cargo test --locked --workspace --features sinks/positions-first --test ledger a_kill_between
 
 chaos: export HISSABACK_KILLS = $(KILLS)
 chaos: export HISSABACK_SEED = $(SEED)
@@ -42,6 +46,22 @@ chaos: setup ## Kill the product at every commit point: make chaos KILLS=216 SEE
 	cargo test --locked --features commit-points --test kill -- --ignored --nocapture kills_at
 	cargo test --locked --features commit-points,positions-first --test kill -- --ignored \
 		--nocapture a_position
+
+payouts: export HISSABACK_PAYOUTS = $(PAYOUTS)
+payouts: export HISSABACK_SEED = $(SEED)
+payouts: export HISSABACK_PAYOUTS_REPORT = $(abspath $(CARGO_TARGET_DIR))/payouts.json
+payouts: export HISSABACK_PAYOUTS_DOCUMENT = $(abspath docs/reliability.md)
+payouts: setup ## Make many payouts while things go wrong: make payouts PAYOUTS=100000 SEED=1
+	cargo test --locked --package sinks --test payouts_proof -- --ignored --nocapture as_many
+
+bench-replay: export CONVERSIONS := $(CONVERSIONS)
+bench-replay: setup ## Replay a month of a shop, and measure it: make bench-replay CONVERSIONS=6000000
+	cargo bench --locked --package operations --bench replay
+
+bench-analytics: export HISSABACK_BENCH_EVENTS = $(EVENTS)
+bench-analytics: export HISSABACK_BENCH_DOCUMENT = 1
+bench-analytics: setup ## Time the documented queries over many events: make bench-analytics EVENTS=10000000
+	cargo test --locked --test analytics -- --ignored --nocapture what_the_documented_queries_take
 
 check: setup-build ## Check format, lints and documentation
 	cargo fmt --all --check

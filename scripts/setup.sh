@@ -6,6 +6,7 @@
 #   scripts/setup.sh build      what building and checking need
 #   scripts/setup.sh services   what running needs: PostgreSQL's programs and the ClickHouse engine
 #   scripts/setup.sh kafka      what only the tests need: Apache Kafka and a schema registry
+#   scripts/setup.sh analysts   what only the tests need: chDB and pyarrow for Python
 #   scripts/setup.sh            all of them; several can be named
 #
 # HISSABACK_CACHE_DIR names the cache directory; it is .cache in the checkout by default.
@@ -266,10 +267,10 @@ set_up_by_maven() {
     work=
 }
 
-# A Python with the client that stands for other people's. It can't be moved once it is made, so
-# the list by which it was made is put beside it last.
+# A Python with what stands for other people's programs: what $1 lists, in the directory $2.
+# It can't be moved once it is made, so the list by which it was made is put beside it last.
 set_up_python() {
-    local directory=$cache/python requirements=$scripts/kafka/requirements.txt
+    local requirements=$1 directory=$2
     cmp -s "$requirements" "$directory/requirements.txt" && return
     if ! has python3 || ! python3 -c 'import ensurepip, venv' >/dev/null 2>&1; then
         can_use_apt || fail "Python 3 with venv is missing: install it (Debian: python3-venv)"
@@ -289,7 +290,7 @@ set_up_kafka() {
     set_up_by_maven "Apache Kafka" "$scripts/kafka/kafka.xml" "$cache/kafka" copy-dependencies
     set_up_by_maven "a schema registry" "$scripts/kafka/registry.xml" "$cache/registry" \
         unpack-dependencies
-    set_up_python
+    set_up_python "$scripts/kafka/requirements.txt" "$cache/python"
     say "Apache Kafka and the schema registry: $cache/kafka, $cache/registry, run by $(find_java)"
 }
 
@@ -309,12 +310,20 @@ set_up_services() {
     set_up_chdb
 }
 
-(($# > 0)) || set -- build services kafka
+# Clients of ClickHouse that we didn't write, for the tests of analytics.
+set_up_analysts() {
+    lock
+    set_up_python "$scripts/analytics/requirements.txt" "$cache/python-analytics"
+    say "chDB and pyarrow for Python: $cache/python-analytics"
+}
+
+(($# > 0)) || set -- build services kafka analysts
 for part in "$@"; do
     case $part in
         build) set_up_build ;;
         services) set_up_services ;;
         kafka) set_up_kafka ;;
-        *) fail "unknown part '$part': build, services, kafka, or nothing for all of them" ;;
+        analysts) set_up_analysts ;;
+        *) fail "unknown part '$part': build, services, kafka, analysts, or nothing for all of them" ;;
     esac
 done

@@ -6,5 +6,5 @@ pub mod demo;
 pub mod embedded;
 pub mod platform;
 pub mod roles;
-mod schedules;
+pub mod schedules;
 pub mod secrets;

@@ -8,12 +8,14 @@ use std::{
 use clap::{Parser, Subcommand};
 use hissaback::{
     commands::{
-        self, audit::AuditArguments, backfill::BackfillArguments,
+        self, audit::AuditArguments, backfill::BackfillArguments, contacts::ContactsArguments,
         dead_letters::DeadLettersArguments, demo::DemoArguments, erase::EraseArguments,
         explain::ExplainArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
-        migrate::MigrateArguments, payout::PayoutArguments, reference::ReferenceArguments,
-        retention::RetentionArguments, role::RoleCommand, secrets::SecretsArguments,
+        migrate::MigrateArguments, payout::PayoutArguments, reconcile::ReconcileArguments,
+        reference::ReferenceArguments, replay::ReplayArguments, retention::RetentionArguments,
+        role::RoleCommand, secrets::SecretsArguments, silence::SilenceArguments,
         token::TokenArguments, unmatched::UnmatchedArguments, up::UpArguments,
+        verify::VerifyArguments, what_if::WhatIfArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
 };
@@ -35,6 +37,8 @@ enum Command {
     Demo(DemoArguments),
     /// Read a network's CSV export through the same pipeline as postbacks.
     Backfill(BackfillArguments),
+    /// Compare a network's CSV export with the ledger, and append what is missing or differs.
+    Reconcile(ReconcileArguments),
     /// Tenants, offers, campaigns and links.
     Reference(ReferenceArguments),
     /// Retire what is past its period, and make partitions ahead; `up` does it daily.
@@ -43,12 +47,22 @@ enum Command {
     Erase(EraseArguments),
     /// Show what a sum rests on, down to the raw reports, or prove it to a network.
     Explain(ExplainArguments),
-    /// Whether payouts are held, and letting them go on.
+    /// Seal people's contacts with a new key.
+    Contacts(ContactsArguments),
+    /// Payouts: runs, messages, keys, holds.
     Payout(PayoutArguments),
     /// Records that a stage could not work with: look, try again, give up.
     DeadLetters(DeadLettersArguments),
     /// Reports without a claim: look, match to a click by hand, give up.
     Unmatched(UnmatchedArguments),
+    /// Fold the log again, in memory, and hold it against the ledger; exits with 1 if they differ.
+    Replay(ReplayArguments),
+    /// Fold the log under other rules or terms, and tell what would have been.
+    WhatIf(WhatIfArguments),
+    /// Fold the whole log into a second, empty ledger, and compare the two to the byte.
+    Verify(VerifyArguments),
+    /// Campaigns that have gone quiet, by their own history.
+    Silence(SilenceArguments),
     /// Check the invariants of ledger and analytics; exits with 1 if one is broken.
     Audit(AuditArguments),
     /// Bring the schemas of services up to date: PostgreSQL, ClickHouse, topics, the registry.
@@ -80,6 +94,7 @@ fn main() -> ExitCode {
         Command::Up(arguments) => commands::block_on(commands::up::run(arguments)),
         Command::Demo(arguments) => commands::block_on(commands::demo::run(arguments)),
         Command::Backfill(arguments) => commands::block_on(commands::backfill::run(arguments)),
+        Command::Reconcile(arguments) => commands::block_on(commands::reconcile::run(arguments)),
         Command::Reference(arguments) => commands::block_on(commands::reference::run(arguments)),
         Command::Retention(arguments) => commands::block_on(commands::retention::run(arguments)),
         Command::Erase(arguments) => commands::block_on(commands::erase::run(arguments)),
@@ -88,6 +103,11 @@ fn main() -> ExitCode {
             commands::block_on(commands::dead_letters::run(arguments))
         }
         Command::Unmatched(arguments) => commands::block_on(commands::unmatched::run(arguments)),
+        Command::Payout(arguments) => commands::block_on(commands::payout::run(arguments)),
+        Command::Replay(arguments) => commands::block_on(commands::replay::run(arguments)),
+        Command::WhatIf(arguments) => commands::block_on(commands::what_if::run(arguments)),
+        Command::Verify(arguments) => commands::block_on(commands::verify::run(arguments)),
+        Command::Silence(arguments) => commands::block_on(commands::silence::run(arguments)),
         Command::Audit(arguments) => commands::block_on(commands::audit::run(arguments)),
         Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
         Command::Log(arguments) => commands::block_on(commands::log_copy::run(arguments)),
@@ -96,7 +116,7 @@ fn main() -> ExitCode {
         Command::Healthcheck(arguments) => {
             commands::block_on(commands::healthcheck::run(arguments))
         }
-        Command::Payout(arguments) => commands::block_on(commands::payout::run(arguments)),
+        Command::Contacts(arguments) => commands::block_on(commands::contacts::run(arguments)),
         Command::Role(command) => commands::block_on(commands::role::run(command)),
         Command::ClickhouseEngine(arguments) => run_engine(&arguments).map_err(Into::into),
     };

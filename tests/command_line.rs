@@ -47,8 +47,12 @@ fn help_teaches_every_command() {
         "reference",
         "retention",
         "erase",
+        "replay",
+        "what-if",
+        "verify",
         "audit",
         "payout",
+        "contacts",
         "migrate",
         "secrets",
         "healthcheck",
@@ -346,6 +350,69 @@ fn a_person_of_the_example_is_erased_once_and_nothing_is_past_its_period() {
     let retired: serde_json::Value = serde_json::from_str(&retired).expect("JSON");
     assert_eq!(retired["detached"], serde_json::json!([]));
     refusal(&hissaback(&["retention", "run", "--clicks-months", "1"]));
+}
+
+#[test]
+fn operators_dump_the_ledger_look_at_the_hold_and_reseal_contacts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("data");
+    let try_to =
+        |arguments: &[&str]| hissaback(&[arguments, &["--data-dir", path(&data)]].concat());
+    let run = |arguments: &[&str]| {
+        let output = try_to(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let example = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/schemas/examples/reference.json"
+    );
+    run(&["reference", "import", example]);
+
+    let dumped = try_to(&["ledger", "dump", "--canonical"]);
+    let lines = String::from_utf8(dumped.stdout).expect("text");
+    assert_eq!(
+        lines,
+        "{\"kind\":\"ledger\",\"format\":1,\"tenant_id\":null}\n"
+    );
+    let hash = run(&["ledger", "dump", "--canonical", "--hash"]);
+    assert_eq!(hash.trim().len(), 64, "{hash}");
+    let told = String::from_utf8(dumped.stderr).expect("text");
+    assert!(told.ends_with(&format!("sha256 {hash}")), "{told}");
+    let other_form = hissaback(&["ledger", "dump"]);
+    assert!(!other_form.status.success(), "there is one form");
+
+    let shown: serde_json::Value =
+        serde_json::from_str(&run(&["payout", "hold", "show", "--json"])).expect("JSON");
+    assert_eq!(shown, serde_json::json!({ "open": null, "past": [] }));
+    let lift = [
+        "payout",
+        "hold",
+        "lift",
+        "--operator",
+        "me",
+        "--reason",
+        "because",
+    ];
+    assert!(refusal(&try_to(&lift)).contains("payouts are not held"));
+
+    // A second key, as an operator adds it.
+    let file = data.join("secrets.json");
+    let secrets = fs::read_to_string(&file).expect("secrets");
+    let mut secrets: serde_json::Value = serde_json::from_str(&secrets).expect("JSON");
+    let keys = secrets["contact_keys"].as_str().expect("keys").to_owned();
+    secrets["contact_keys"] = format!("{keys},2:{}", "5a".repeat(32)).into();
+    fs::write(&file, secrets.to_string()).expect("written");
+    for resealed in [true, false] {
+        let run = run(&["contacts", "reseal", "--json"]);
+        let run: serde_json::Value = serde_json::from_str(&run).expect("JSON");
+        assert_eq!(
+            (&run["key_id"], &run["unreadable"]),
+            (&2.into(), &serde_json::json!([]))
+        );
+        assert_eq!(run["resealed"], run["found"]);
+        assert_eq!(run["resealed"] != 0, resealed, "{run}");
+    }
 }
 
 /// Whether some file below a directory holds the bytes.

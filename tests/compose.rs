@@ -305,18 +305,36 @@ fn every_role_is_scraped() {
     assert_eq!(targets, BTreeSet::from(expected));
 }
 
+fn dashboards() -> Vec<(String, Value)> {
+    let directory = root().join("deploy/grafana/dashboards");
+    let entries = fs::read_dir(directory).expect("the dashboards");
+    let mut dashboards: Vec<(String, Value)> = entries
+        .map(|entry| {
+            let name = entry.expect("an entry").file_name();
+            let name = name.into_string().expect("UTF-8");
+            let text = read(&format!("deploy/grafana/dashboards/{name}"));
+            let value = serde_json::from_str(&text);
+            let value = value.unwrap_or_else(|error| panic!("{name}: {error}"));
+            (name, value)
+        })
+        .collect();
+    dashboards.sort_by(|one, other| one.0.cmp(&other.0));
+    dashboards
+}
+
 /// Alerts and dashboards ask for metrics that there are: those that the operations page describes,
 /// which another test compares with the code.
 #[test]
 fn alerts_and_dashboards_ask_for_metrics_that_there_are() {
     let alerts: Value = serde_saphyr::from_str(&read("deploy/alerts.yml")).expect("valid");
-    let dashboard: Value =
-        serde_json::from_str(&read("deploy/grafana/dashboards/hissaback.json")).expect("JSON");
+    let dashboards = dashboards();
     let mut expressions = Vec::new();
     collect_expressions(&alerts, &mut expressions);
     let of_alerts = expressions.len();
-    collect_expressions(&dashboard, &mut expressions);
-    assert!(of_alerts > 5 && expressions.len() > of_alerts + 10);
+    for (_, dashboard) in &dashboards {
+        collect_expressions(dashboard, &mut expressions);
+    }
+    assert!(of_alerts > 10 && expressions.len() > of_alerts + 20);
     let operations = read("docs/operations.md");
     for expression in expressions {
         let word = |letter: char| !(letter.is_ascii_alphanumeric() || letter == '_');
@@ -331,6 +349,85 @@ fn alerts_and_dashboards_ask_for_metrics_that_there_are() {
             );
         }
     }
+}
+
+/// Each alert says how urgent it is, and leads to a section of a page that there is.
+#[test]
+fn every_alert_has_a_runbook() {
+    let alerts: Value = serde_saphyr::from_str(&read("deploy/alerts.yml")).expect("valid");
+    let mut rules = 0;
+    for group in alerts["groups"].as_array().expect("groups") {
+        for rule in group["rules"].as_array().expect("rules") {
+            rules += 1;
+            let name = rule["alert"].as_str().expect("a name");
+            let severity = rule["labels"]["severity"].as_str();
+            assert!(matches!(severity, Some("page" | "ticket")), "{name}");
+            assert!(rule["annotations"]["summary"].is_string(), "{name}");
+            let url = rule["annotations"]["runbook_url"].as_str();
+            let (page, anchor) = url.and_then(|url| url.split_once('#')).expect(name);
+            let anchors: Vec<String> = read(page).lines().filter_map(anchor_of).collect();
+            assert!(
+                anchors.iter().any(|found| found == anchor),
+                "{name}: {anchor}"
+            );
+        }
+    }
+    let sections = read("docs/alerts.md").matches("\n## ").count();
+    assert_eq!(
+        sections, rules,
+        "docs/alerts.md has a section for each rule"
+    );
+}
+
+/// What a heading is linked to by.
+fn anchor_of(line: &str) -> Option<String> {
+    let heading = line.trim_start_matches('#');
+    let title = heading
+        .strip_prefix(' ')
+        .filter(|_| line.starts_with('#'))?;
+    let kept = title
+        .to_lowercase()
+        .chars()
+        .filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'))
+        .collect::<String>();
+    Some(kept.replace(' ', "-"))
+}
+
+/// Each panel asks a datasource that is provisioned, and no two dashboards go by one name.
+#[test]
+fn every_panel_has_its_datasource() {
+    let mut known = BTreeSet::new();
+    for name in ["prometheus", "clickhouse"] {
+        let path = format!("deploy/grafana/provisioning/datasources/{name}.yml");
+        let file: Value = serde_saphyr::from_str(&read(&path)).expect("valid");
+        for source in file["datasources"].as_array().expect("datasources") {
+            known.insert((source["type"].to_string(), source["uid"].to_string()));
+        }
+    }
+    let mut names = BTreeSet::new();
+    for (file, dashboard) in dashboards() {
+        assert!(names.insert(dashboard["uid"].to_string()), "{file}");
+        let panels = dashboard["panels"].as_array().expect("panels");
+        assert!(panels.len() >= 8, "{file}");
+        let mut ids = BTreeSet::new();
+        for panel in panels {
+            assert!(ids.insert(panel["id"].to_string()), "{file}");
+            let source = &panel["datasource"];
+            let source = (source["type"].to_string(), source["uid"].to_string());
+            assert!(known.contains(&source), "{file}: {}", panel["title"]);
+            for target in panel["targets"].as_array().expect("targets") {
+                let asks = target["expr"].is_string() != target["rawSql"].is_string();
+                assert!(asks, "{file}: {}", panel["title"]);
+            }
+        }
+    }
+    let plugins = compose().services["grafana"].environment["GF_INSTALL_PLUGINS"].clone();
+    let of_panels = known.iter().filter(|(kind, _)| kind.contains(&plugins));
+    assert_eq!(
+        of_panels.count(),
+        1,
+        "the plugin {plugins} is for a datasource"
+    );
 }
 
 /// The value of every key `expr`.
@@ -356,6 +453,7 @@ fn collect_expressions<'a>(value: &'a Value, expressions: &mut Vec<&'a str>) {
 #[test]
 fn grafana_is_provisioned_with_files_that_are_read() {
     for path in [
+        "deploy/grafana/provisioning/datasources/clickhouse.yml",
         "deploy/grafana/provisioning/datasources/prometheus.yml",
         "deploy/grafana/provisioning/dashboards/hissaback.yml",
     ] {

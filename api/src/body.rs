@@ -28,6 +28,20 @@ pub(crate) fn read_body_with_bytes<T: DeserializeOwned>(
     Ok((read_body(body)?, bytes))
 }
 
+/// A body as it came.
+///
+/// # Errors
+/// [`Problem::BodyTooLarge`]; [`Problem::InvalidBody`] where it ends early.
+pub(crate) fn received(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Problem> {
+    body.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Problem::BodyTooLarge
+        } else {
+            Problem::InvalidBody("the body broke off".to_owned())
+        }
+    })
+}
+
 /// A JSON body; `None` when it is empty.
 ///
 /// # Errors
@@ -35,13 +49,7 @@ pub(crate) fn read_body_with_bytes<T: DeserializeOwned>(
 pub(crate) fn read_optional_body<T: DeserializeOwned>(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Option<T>, Problem> {
-    let bytes = body.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Problem::BodyTooLarge
-        } else {
-            Problem::InvalidBody("the body broke off".to_owned())
-        }
-    })?;
+    let bytes = received(body)?;
     if bytes.is_empty() {
         return Ok(None);
     }

@@ -10,8 +10,18 @@
 //! `/v1/openapi.json`): it is made of the same list as the router. Errors are problem details
 //! (RFC 9457) with a stable `code`: see [`Problem`].
 
+#[expect(
+    unused_qualifications,
+    reason = "utoipa names parameters by their path"
+)]
+mod analytics;
 pub mod auth;
 mod body;
+#[expect(
+    unused_qualifications,
+    reason = "utoipa names parameters by their path"
+)]
+mod delivery_reports;
 mod health;
 mod idempotency;
 mod openapi;
@@ -33,7 +43,10 @@ use axum::{
     routing::get,
 };
 use http::{HeaderValue, header};
-use operations::{audit::Auditor, commands::Commands, payout_run::PayoutRuns, reference::Contacts};
+use operations::{
+    audit::Auditor, commands::Commands, creator_analytics::CreatorAnalytics,
+    delivery_reports::DeliveryReports, payout_run::PayoutRuns, reference::Contacts,
+};
 use prometheus::{Registry, TextEncoder};
 use sqlx::PgPool;
 use stream::Clock;
@@ -75,6 +88,10 @@ pub struct Api {
     pub commands: Commands,
     /// Makes payout runs; absent where no rail is configured.
     pub payout_runs: Option<PayoutRuns>,
+    /// Takes delivery reports; absent where the gateway posts none.
+    pub delivery_reports: Option<DeliveryReports>,
+    /// Answers from analytics; absent where that is off.
+    pub creator_analytics: Option<CreatorAnalytics>,
     /// Checks the invariants.
     pub auditor: Auditor,
     /// Tells the state of the components.
@@ -125,8 +142,15 @@ fn endpoints() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(resources::links::make))
         .routes(routes!(payout_run::run))
         .routes(routes!(operators::review))
+        .routes(routes!(operators::resend))
         .routes(routes!(operators::fates))
         .routes(routes!(operators::audit))
+        .routes(routes!(analytics::creator))
+}
+
+/// What one machine asks as often as there is something to tell.
+fn unlimited() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(delivery_reports::take))
 }
 
 /// What is asked of every process, and never limited.
@@ -138,7 +162,8 @@ fn monitored() -> OpenApiRouter<Arc<Api>> {
 
 /// The description of every endpoint, OpenAPI 3.1.
 pub fn description() -> utoipa::openapi::OpenApi {
-    let mut description = endpoints().merge(monitored()).into_openapi();
+    let description = endpoints().merge(unlimited());
+    let mut description = description.merge(monitored()).into_openapi();
     // A build's own version would make the committed copy drift with each release.
     "1.0".clone_into(&mut description.info.version);
     description
@@ -154,13 +179,15 @@ pub fn router(api: Arc<Api>) -> Router {
         address_of: Arc::clone(&api.address_of),
     };
     let (endpoints, _) = endpoints().split_for_parts();
+    let (unlimited, _) = unlimited().split_for_parts();
     let (monitored, _) = monitored().split_for_parts();
     endpoints
         .route("/v1/openapi.json", get(shown))
         .route("/docs", get(openapi::page))
+        .layer(middleware::from_fn_with_state(limited, rate_limit::limit))
+        .merge(unlimited)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
-        .layer(middleware::from_fn_with_state(limited, rate_limit::limit))
         .merge(monitored)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .fallback(async || Problem::NotFound)

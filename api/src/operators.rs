@@ -13,15 +13,15 @@ use operations::{
     fates::{self, FateCounts},
 };
 use schemas::{
-    EventId,
-    events::{CommandBody, ReviewClaim, Verdict},
+    EventId, PayoutId,
+    events::{CommandBody, ResendMessage, ReviewClaim, Verdict},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
     Api, Problem,
-    auth::{Operator, Reader},
+    auth::{Operator, Reader, Service},
     body::read_body,
     problem::ProblemBody,
 };
@@ -78,12 +78,60 @@ pub(crate) async fn review(
         verdict,
         reason,
     } = read_body(body)?;
-    let author = format!("api:{}", operator.name);
     let body = CommandBody::ReviewClaim(ReviewClaim {
         event_id: conv_id,
         verdict,
     });
-    match api.commands.give(&author, &reason, body).await {
+    give(&api, &operator, &reason, body).await
+}
+
+/// Body of a repetition.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "payout_id": "00000000-0000-0000-0000-000000000009", "reason": "the shopper deleted it"
+}))]
+pub(crate) struct Resend {
+    /// The payout whose message it is.
+    #[schema(value_type = uuid::Uuid)]
+    payout_id: PayoutId,
+    /// Why, for the audit.
+    reason: String,
+}
+
+/// Sends a funded payout's message once more, with the same code.
+///
+/// Answered once the command is durable in the log.
+#[utoipa::path(
+    post, path = "/v1/commands/resend", tag = "operators", request_body = Resend,
+    security(("bearer" = ["operator"])),
+    responses(
+        (status = 200, body = Given, description = "It is in the log."),
+        (status = 400, body = ProblemBody, description = "`invalid_fields`, `invalid_body`"),
+        (status = 401, body = ProblemBody, description = "`unauthorised`"),
+        (status = 403, body = ProblemBody, description = "`forbidden`"),
+        (status = 413, body = ProblemBody, description = "`body_too_large`"),
+        (status = 503, body = ProblemBody, description = "`unavailable`"),
+    )
+)]
+pub(crate) async fn resend(
+    State(api): State<Arc<Api>>,
+    Operator(operator): Operator,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Given>, Problem> {
+    let Resend { payout_id, reason } = read_body(body)?;
+    let body = CommandBody::ResendMessage(ResendMessage { payout_id });
+    give(&api, &operator, &reason, body).await
+}
+
+async fn give(
+    api: &Api,
+    operator: &Service,
+    reason: &str,
+    body: CommandBody,
+) -> Result<Json<Given>, Problem> {
+    let author = format!("api:{}", operator.name);
+    match api.commands.give(&author, reason, body).await {
         Ok(command) => Ok(Json(Given {
             command_id: command.command_id,
         })),

@@ -11,7 +11,7 @@ use operations::{
     caught_up::CaughtUpError,
     payout_run::{PayoutRunError, Summary},
 };
-use schemas::Timestamp;
+use schemas::{TenantId, Timestamp};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -25,19 +25,27 @@ pub(crate) struct Request {
     /// Pays claims that are payable before it, RFC 3339; the present, if absent.
     #[schema(value_type = Option<String>, format = DateTime)]
     as_of: Option<Timestamp>,
+    /// Pays one tenant's shoppers only.
+    #[schema(value_type = Option<uuid::Uuid>)]
+    tenant_id: Option<TenantId>,
     /// Counts and changes nothing.
     #[serde(default)]
     dry_run: bool,
 }
 
-/// Pays what has matured. The answer: `{"paid_count": 12, "paid_amount": "3400.00", "payees": 15,
-/// "kyc_missing": 1}`. It is safe to repeat, whatever came of it.
+/// Pays what has matured, and tells who was not paid and why, by tenant and currency.
+///
+/// It is safe to repeat, whatever came of it.
 #[utoipa::path(
     post, path = "/v1/rewards/payout/run", tag = "operators",
     request_body = Option<Request>, security(("bearer" = ["cron"])),
     responses(
         (status = 200, body = serde_json::Value, description = "What was paid.", example = json!({
-            "paid_count": 12, "paid_amount": "3400.00", "payees": 15, "kyc_missing": 1})),
+            "paid_count": 12, "paid_amount": "3400", "payees": 15, "kyc_missing": 1, "erased": 0,
+            "rail_missing": 0, "totals": [{
+                "tenant_id": "00000000-0000-0000-0000-000000000001", "currency": "INR",
+                "payees": 12, "transfers": 12, "amount": "3400", "without_phone": 1,
+                "skipped": {"kyc_missing": 1, "below_minimum": 2}}]})),
         (status = 400, body = ProblemBody, description = "`invalid_fields`, `invalid_body`"),
         (status = 401, body = ProblemBody, description = "`unauthorised`"),
         (status = 403, body = ProblemBody, description = "`forbidden`"),
@@ -57,7 +65,10 @@ pub(crate) async fn run(
         .clone()
         .ok_or(Problem::NotConfigured("a payout rail"))?;
     // A run ends by itself, whether or not the caller waits for it.
-    let run = tokio::spawn(async move { runs.run(request.as_of, request.dry_run).await });
+    let run = tokio::spawn(async move {
+        runs.run_for(request.tenant_id, request.as_of, request.dry_run)
+            .await
+    });
     match run.await {
         Ok(Ok(summary)) => Ok(Json(summary)),
         Ok(Err(error)) => Err(problem(&error)),

@@ -3,13 +3,16 @@ use std::{num::NonZeroU32, sync::Mutex};
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
-use operations::event_ids::EventIdSource;
+use operations::{
+    delivery_reports::{DeliveryReports, ReportFields},
+    event_ids::EventIdSource,
+};
 use prometheus::IntCounter;
 use schemas::{
-    Timestamp, Topic, codec,
+    PayoutId, Timestamp, Topic, codec,
     contact::ContactKey,
     event_id::EventIds,
-    events::{Command, CommandBody, Verdict},
+    events::{Command, CommandBody, ResendMessage, Verdict},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use stream::{InMemoryLog, Limits, Log, ManualClock};
@@ -66,6 +69,12 @@ fn world(state: ComponentState) -> World {
         address_of: Arc::new(|parts| parts.headers.get("from")?.to_str().ok()?.parse().ok()),
         commands: Commands::new(log.clone(), clock.clone(), event_ids),
         payout_runs: None,
+        delivery_reports: Some(DeliveryReports {
+            pool: pool.clone(),
+            clock: clock.clone(),
+            fields: ReportFields::default(),
+        }),
+        creator_analytics: None,
         auditor: Auditor {
             pool,
             log: log.clone(),
@@ -75,6 +84,7 @@ fn world(state: ComponentState) -> World {
         registry,
         tokens: Tokens {
             cron: Some(BearerToken::new("tick")),
+            delivery_reports: Some(BearerToken::new("ping")),
             operator: Some(BearerToken::new("open sesame")),
             jwt: None,
         },
@@ -171,6 +181,7 @@ async fn each_door_has_its_own_key() {
         ("/v1/commands/review", Method::POST, "tick"),
         ("/v1/fates", Method::GET, "tick"),
         ("/v1/audit", Method::GET, "tick"),
+        ("/v1/analytics/creator", Method::GET, "tick"),
     ] {
         let (status, body) = world.ask(method.clone(), path, None, "{}").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
@@ -336,4 +347,122 @@ async fn the_page_for_people_takes_nothing_from_elsewhere() {
     assert_eq!(status, StatusCode::OK);
     let page = page.as_str().expect("text");
     assert!(!page.contains("://"), "something comes from elsewhere");
+}
+
+#[tokio::test]
+async fn delivery_reports_need_the_gateways_secret() {
+    let world = world(ComponentState::Ready);
+    let report = r#"{"id":"7","status":"delivered"}"#;
+    for (path, token, body, wanted) in [
+        (
+            "/v1/messages/delivery",
+            None,
+            report,
+            StatusCode::UNAUTHORIZED,
+        ),
+        (
+            "/v1/messages/delivery",
+            Some("open sesame"),
+            report,
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            "/v1/messages/delivery?token=pong",
+            None,
+            report,
+            StatusCode::UNAUTHORIZED,
+        ),
+        (
+            "/v1/messages/delivery",
+            Some("ping"),
+            "?",
+            StatusCode::BAD_REQUEST,
+        ),
+        // The right secret, by either way; the database is nowhere.
+        (
+            "/v1/messages/delivery",
+            Some("ping"),
+            report,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ),
+        (
+            "/v1/messages/delivery?token=ping",
+            None,
+            report,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ),
+    ] {
+        let (status, _) = world.ask(Method::POST, path, token, body).await;
+        assert_eq!(status, wanted, "{path} {token:?} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_repetition_is_a_command_in_the_log() {
+    let world = world(ComponentState::Ready);
+    let payout_id: PayoutId = "00000000-0000-0000-0000-000000000009"
+        .parse()
+        .expect("an id");
+    let body = format!(r#"{{"payout_id":"{payout_id}","reason":"asked for it"}}"#);
+    let path = "/v1/commands/resend";
+    for (token, body, wanted) in [
+        (Some("tick"), body.as_str(), StatusCode::FORBIDDEN),
+        (Some("open sesame"), "{}", StatusCode::BAD_REQUEST),
+        (Some("open sesame"), body.as_str(), StatusCode::OK),
+    ] {
+        let (status, _) = world.ask(Method::POST, path, token, body.to_owned()).await;
+        assert_eq!(status, wanted);
+    }
+    let commands = world.commands().await;
+    assert_eq!(commands.len(), 1);
+    assert_eq!(
+        commands[0].body,
+        CommandBody::ResendMessage(ResendMessage { payout_id })
+    );
+    assert_eq!(commands[0].reason, "asked for it");
+}
+
+#[tokio::test]
+async fn a_creators_figures_are_asked_for_by_tenant_and_period() {
+    let world = world(ComponentState::Ready);
+    let tenant = "tenant_id=00000000-0000-0000-0000-000000000001";
+    for (query, status, code) in [
+        ("", StatusCode::BAD_REQUEST, "invalid_fields"),
+        ("tenant_id=1", StatusCode::BAD_REQUEST, "invalid_fields"),
+        (
+            &format!("{tenant}&period=0d"),
+            StatusCode::BAD_REQUEST,
+            "invalid_fields",
+        ),
+        (
+            &format!("{tenant}&period=month"),
+            StatusCode::BAD_REQUEST,
+            "invalid_fields",
+        ),
+        (
+            &format!("{tenant}&user_id=1"),
+            StatusCode::BAD_REQUEST,
+            "invalid_fields",
+        ),
+        (
+            &format!("{tenant}&{tenant}"),
+            StatusCode::BAD_REQUEST,
+            "invalid_fields",
+        ),
+        // This installation has no analytics, and says so.
+        (tenant, StatusCode::CONFLICT, "not_configured"),
+        (
+            &format!("{tenant}&period=7d"),
+            StatusCode::CONFLICT,
+            "not_configured",
+        ),
+    ] {
+        let path = format!("/v1/analytics/creator?{query}");
+        let (found, body) = world.ask(Method::GET, &path, Some("open sesame"), "").await;
+        assert_eq!(
+            (found, &body["code"]),
+            (status, &code.into()),
+            "{query}: {body}"
+        );
+    }
 }

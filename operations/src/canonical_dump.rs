@@ -1,10 +1,10 @@
 //! The ledger as text, in one form: equal for equal histories, whatever way led there.
 //!
-//! A line of JSON for each thing that is in force: claims, balances, who claims which order, payouts
-//! and their items. Whatever the database numbers (postings, transactions, outbox rows), where
-//! records stood (partitions, offsets) and what came of each by the way is left out; claims, clicks,
-//! people and payouts go by the ids that they have in the log. So the dump is the same after a
-//! rebuild, from a log in other partitions or batches, and after somebody was erased.
+//! A line of JSON for each thing that is in force: claims, balances, who claims which order,
+//! payouts and their items. Whatever the database numbers (postings, transactions, outbox rows),
+//! where records stood (partitions, offsets) and what came of each by the way is left out; claims,
+//! clicks, people and payouts go by the ids that they have in the log. So the dump is the same
+//! after a rebuild, from a log in other partitions or batches, and after somebody was erased.
 
 use std::io::{self, Write};
 
@@ -45,7 +45,7 @@ pub enum DumpError {
 /// Stands in the first line; another one makes another hash.
 const FORMAT: u32 = 1;
 
-const CLAIMS: &str = r#"
+const CLAIMS: &str = "
     SELECT 'claim' AS kind, led_id::text, tenant_id, campaign_id, link_id, offer_id, network_id,
            click_id::text, clicked_at, user_id, country, txn_id, goal_id, first_received_at,
            converted_at, payable_at, status, reasons, evidence, order_owner::text, network_status,
@@ -63,7 +63,7 @@ const CLAIMS: &str = r#"
            trim_scale(posted_creator)::text AS posted_creator,
            trim_scale(paid_amount)::text AS paid_amount
     FROM ledger l WHERE $1 IS NULL OR tenant_id = $1
-    ORDER BY l.led_id"#;
+    ORDER BY l.led_id";
 
 /// From the postings, not from what the rows say was posted.
 const BALANCES: &str = r#"
@@ -118,8 +118,10 @@ pub async fn write<W: Write>(
         output,
         hash: Sha256::new(),
     };
-    let head = serde_json::json!({ "kind": "ledger", "format": FORMAT, "tenant_id": tenant });
-    lines.write(&head.to_string())?;
+    let whose = tenant.map_or_else(|| "null".to_owned(), |tenant| format!("\"{tenant}\""));
+    lines.write(&format!(
+        r#"{{"kind":"ledger","format":{FORMAT},"tenant_id":{whose}}}"#
+    ))?;
     let mut dump = CanonicalDump {
         sha256: String::new(),
         claims: lines.write_all(&mut snapshot, CLAIMS, tenant).await?,

@@ -3,14 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use schemas::Timestamp;
+use schemas::{TenantId, Timestamp};
 use sinks::{
     ledger::{
         LedgerError,
         payout_hold::PayoutHold,
-        payout_run::{self, PayoutRunSummary},
+        payout_run::{self, PayoutRunSummary, Scope},
     },
-    payouts::AgcodConfig,
+    payouts::{AgcodConfig, Rail},
 };
 use sqlx::PgPool;
 use stream::{Clock, Log};
@@ -22,7 +22,7 @@ use crate::{
     payout_hold,
 };
 
-pub use sinks::ledger::payout_run::PayoutRunSummary as Summary;
+pub use sinks::ledger::payout_run::{PayoutRunSummary as Summary, Skip, Totals};
 
 /// Whoever pays holds it.
 const LOCK: &str = "hissaback.payout_run";
@@ -93,6 +93,19 @@ impl PayoutRuns {
         as_of: Option<Timestamp>,
         dry_run: bool,
     ) -> Result<PayoutRunSummary, PayoutRunError> {
+        self.run_for(None, as_of, dry_run).await
+    }
+
+    /// As [`PayoutRuns::run`], for one tenant's shoppers where one is named.
+    ///
+    /// # Errors
+    /// See [`PayoutRunError`].
+    pub async fn run_for(
+        &self,
+        tenant_id: Option<TenantId>,
+        as_of: Option<Timestamp>,
+        dry_run: bool,
+    ) -> Result<PayoutRunSummary, PayoutRunError> {
         let now = self.clock.now();
         let as_of = as_of.unwrap_or(now);
         if as_of > now {
@@ -100,25 +113,27 @@ impl PayoutRuns {
         }
         let lock = AdvisoryLock::take(&self.pool, LOCK).await?;
         let lock = lock.ok_or(PayoutRunError::Running)?;
-        let outcome = self.run_alone(as_of, dry_run).await;
+        let scope = Scope {
+            as_of,
+            tenant_id,
+            dry_run,
+        };
+        let outcome = self.run_alone(scope).await;
         lock.release().await?;
         outcome
     }
 
-    async fn run_alone(
-        &self,
-        as_of: Timestamp,
-        dry_run: bool,
-    ) -> Result<PayoutRunSummary, PayoutRunError> {
+    async fn run_alone(&self, scope: Scope) -> Result<PayoutRunSummary, PayoutRunError> {
         caught_up::wait_until_caught_up(&*self.log, &self.pool, self.patience).await?;
         let broken = audit::broken_money_invariants(&self.pool, &*self.log).await?;
         if let Some(hold) = payout_hold::raise(&self.pool, &broken).await? {
             return Err(PayoutRunError::Held(hold));
         }
-        let summary = payout_run::run(&self.pool, &self.account, as_of, dry_run).await?;
+        let rails = [Rail::Agcod(self.account.clone())];
+        let summary = payout_run::run(&self.pool, &rails, scope).await?;
         tracing::info!(
-            %as_of,
-            dry_run,
+            as_of = %scope.as_of,
+            dry_run = scope.dry_run,
             cards = summary.paid_count,
             amount = %summary.paid_amount,
             "payout run"

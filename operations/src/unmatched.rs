@@ -224,7 +224,8 @@ pub async fn discard(
     let noted = sqlx::query(
         "INSERT INTO audit_log (author, action, subject, detail)
          SELECT $4, 'unmatched_discarded', $3,
-                jsonb_build_object('reason', $5::text, 'conv_id', conv_id::text, 'unmatched', reason)
+                jsonb_build_object(
+                    'reason', $5::text, 'conv_id', conv_id::text, 'unmatched', reason)
          FROM unmatched_conversions
          WHERE source_partition = $1 AND source_offset = $2 AND state = 'parked'
            AND NOT EXISTS (SELECT FROM audit_log

@@ -105,6 +105,11 @@ pub const REGISTRY: &[SchemaVersion] = &[
         topic: Topic::Ledger,
         json: include_str!("../avro/ledger.v2.avsc"),
     },
+    SchemaVersion {
+        id: 10,
+        topic: Topic::Commands,
+        json: include_str!("../avro/commands.v2.avsc"),
+    },
 ];
 
 /// Why bytes are not the expected event.

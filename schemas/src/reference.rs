@@ -43,6 +43,11 @@ impl<T> Versions<T> {
         (!versions.is_empty()).then_some(Self { versions })
     }
 
+    /// All of them, oldest first.
+    pub fn all(&self) -> &[Version<T>] {
+        &self.versions
+    }
+
     /// The version in force at an instant. Before the first, the first: a click can't be older
     /// than its link, unless history was imported, and then the oldest known terms are the best
     /// there are.

@@ -324,9 +324,9 @@ fn golden<E: Event + PartialEq + Debug>(name: &str, version: u32, event: &E) {
     );
 }
 
-fn golden_both_versions(name: &str, decision: &Decision) {
-    golden_of_earlier_version(name, 1, decision);
-    golden(name, 2, decision);
+fn golden_both_versions<E: Event + PartialEq + Debug>(name: &str, event: &E) {
+    golden_of_earlier_version(name, 1, event);
+    golden(name, 2, event);
 }
 
 #[test]
@@ -394,8 +394,10 @@ fn golden_payloads_read_and_write_as_ever() {
             }),
         ),
     ] {
-        golden(&format!("commands.{name}"), 1, &command(body));
+        golden_both_versions(&format!("commands.{name}"), &command(body));
     }
+    let resend = CommandBody::ResendMessage(ResendMessage { payout_id });
+    golden("commands.resend", 2, &command(resend));
     golden_of_earlier_version("ledger", 1, &ledger_changed());
     let locked = LedgerChanged {
         reasons: vec![StatusReason::BooksLocked],

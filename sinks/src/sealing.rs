@@ -28,6 +28,8 @@ pub enum Subject {
     Phone(UserId),
     /// A person's e-mail address.
     Email(UserId),
+    /// Where a rail pays a person to.
+    Destination(UserId),
 }
 
 impl fmt::Display for Subject {
@@ -36,6 +38,7 @@ impl fmt::Display for Subject {
             Self::ClaimCode(payout_id) => write!(formatter, "payout:{payout_id}"),
             Self::Phone(user_id) => write!(formatter, "user:{user_id}:phone"),
             Self::Email(user_id) => write!(formatter, "user:{user_id}:email"),
+            Self::Destination(user_id) => write!(formatter, "user:{user_id}:destination"),
         }
     }
 }
@@ -237,7 +240,11 @@ mod tests {
         let sealed = Sealed::from_bytes(&column).expect("a column");
         let opened = ring.open(Subject::Phone(one), &sealed).expect("opened");
         assert_eq!(opened.expose_secret(), "+9198451");
-        for wrong in [Subject::Phone(other), Subject::Email(one)] {
+        for wrong in [
+            Subject::Phone(other),
+            Subject::Email(one),
+            Subject::Destination(one),
+        ] {
             assert_eq!(
                 ring.open(wrong, &sealed).err(),
                 Some(SealingError::DoesNotOpen(1))

@@ -10,6 +10,16 @@ mod postgres;
 mod client;
 #[path = "payouts/dispatch.rs"]
 mod dispatch;
+#[path = "payouts/messages.rs"]
+mod messages;
+#[path = "payouts/notices.rs"]
+mod notices;
+#[path = "payouts/recall.rs"]
+mod recall;
+#[path = "payouts/secrecy.rs"]
+mod secrecy;
+#[path = "payouts/signature.rs"]
+mod signature;
 #[path = "payouts/trouble.rs"]
 mod trouble;
 #[path = "payouts/world.rs"]

@@ -1,25 +1,18 @@
 //! `hissaback backfill`: a network's CSV export through the same pipeline as postbacks.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use indicatif::ProgressBar;
 use operations::{
     backfill::{Backfill, BackfillSettings, BackfillSummary},
-    caught_up, fates,
+    fates,
 };
 use schemas::{NetworkId, TenantId, Timestamp};
-use stream::SystemClock;
 
-use super::{InstallationArguments, serving, timestamp};
-use crate::{
-    platform::{LogPlace, Placement, Platform, Starting},
-    roles::{Role, RoleOptions, Roles},
-};
-
-/// How long the ledger may take to fold what was read.
-const PATIENCE: Duration = Duration::from_hours(1);
+use super::{InstallationArguments, pipeline, timestamp};
+use crate::{platform::Platform, roles::Roles};
 
 /// Arguments of `hissaback backfill`.
 #[derive(Debug, Args)]
@@ -51,33 +44,8 @@ pub struct BackfillArguments {
 /// # Errors
 /// When the file or its header can't be used; rows that can't are named and counted.
 pub async fn run(arguments: BackfillArguments) -> anyhow::Result<()> {
-    let configuration = arguments.installation.configuration()?;
-    let data_dir = arguments.installation.data_dir();
-    let placement = Placement::of_command(&configuration, data_dir)?;
-    let clock = Arc::new(SystemClock);
-    let platform = Platform::start(&placement, clock, &Starting::at_once()).await?;
-    let roles = match &placement.log {
-        LogPlace::Embedded => Role::ALL.into(),
-        // Whoever else follows the log folds what is appended to it.
-        LogPlace::Kafka(_) => [Role::Ingest].into(),
-    };
-    let options = RoleOptions {
-        roles,
-        // Nobody calls; the roles are wanted for what is behind it.
-        listener: serving::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?,
-        ingest: ingest::Settings::default(),
-        public_url: configuration.http.public_url()?,
-        payouts: None,
-        messages: None,
-        committed: None,
-    };
-    let roles = Roles::start(&platform, options).await?;
-    let outcome = tokio::select! {
-        outcome = load(&platform, &roles, &arguments) => outcome,
-        error = roles.failed() => Err(error),
-    };
-    let stopped = roles.stop().await;
-    outcome.and(stopped).and(platform.stop().await)
+    let work = async |platform: &Platform, roles: &Roles| load(platform, roles, &arguments).await;
+    pipeline::run(&arguments.installation, work).await
 }
 
 async fn load(
@@ -113,7 +81,7 @@ async fn load(
         .load_file(&arguments.trackier_csv, settings, shown)
         .await?;
     progress.set_message("the ledger is folding them");
-    caught_up::wait_until_caught_up(platform.log.as_ref(), &platform.writer, PATIENCE).await?;
+    pipeline::folded(platform).await?;
     progress.finish_and_clear();
     let after = fates::count(platform.operator()?).await?;
     if arguments.json {

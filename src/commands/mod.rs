@@ -1,8 +1,10 @@
 //! The commands, one module each. Each gives the process's exit as a `Result`: an error is one
 //! sentence for the person who typed the command.
 
+pub mod analytics;
 pub mod audit;
 pub mod backfill;
+pub mod contacts;
 pub mod dead_letters;
 pub mod demo;
 pub mod erase;
@@ -12,15 +14,20 @@ pub mod ledger_dump;
 pub mod log_copy;
 pub mod migrate;
 pub mod payout;
-pub mod payout_hold;
+pub mod pipeline;
+pub mod reconcile;
 pub mod reference;
+pub mod replay;
 pub mod retention;
 pub mod role;
 pub mod secrets;
 pub mod serving;
+pub mod silence;
 pub mod token;
 pub mod unmatched;
 pub mod up;
+pub mod verify;
+pub mod what_if;
 
 use std::path::PathBuf;
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use operations::retention::{self, Periods, RetentionSummary, Stores};
+use operations::retention::{self, RetentionSummary, Stores};
 use stream::{Clock, SystemClock};
 
 use super::InstallationArguments;
+use crate::configuration::Retention;
 use crate::platform::{Placement, Platform, Starting};
 
 /// Arguments of `hissaback retention`.
@@ -24,12 +25,12 @@ enum RetentionCommand {
 
 #[derive(Debug, Args)]
 struct RunArguments {
-    /// Months that clicks are kept
-    #[arg(long, default_value_t = 24)]
-    clicks_months: u32,
-    /// Months that reports are kept, and the log
-    #[arg(long, default_value_t = 84)]
-    reports_months: u32,
+    /// Months that clicks are kept; overrides the configuration's retention.clicks_months
+    #[arg(long)]
+    clicks_months: Option<u32>,
+    /// Months that reports are kept, and the log; overrides retention.reports_months
+    #[arg(long)]
+    reports_months: Option<u32>,
     /// Say what would go, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -46,9 +47,16 @@ struct RunArguments {
 /// When a period can't be, or a store fails; what is left is done by the next run.
 pub async fn run(arguments: RetentionArguments) -> anyhow::Result<()> {
     let RetentionCommand::Run(arguments) = arguments.command;
-    let periods = Periods::new(arguments.clicks_months, arguments.reports_months)?;
     let clock = Arc::new(SystemClock);
     let configuration = arguments.installation.configuration()?;
+    let configured = configuration.retention;
+    let periods = Retention {
+        clicks_months: arguments.clicks_months.unwrap_or(configured.clicks_months),
+        reports_months: arguments
+            .reports_months
+            .unwrap_or(configured.reports_months),
+    }
+    .periods()?;
     let placement = Placement::of_command(&configuration, arguments.installation.data_dir())?;
     let its_clock = Arc::clone(&clock) as _;
     let platform = Platform::start(&placement, its_clock, &Starting::at_once()).await?;

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{
+    analytics::{self, AnalyticsArguments},
     ledger_dump::{self, DumpArguments},
     serving::{self, ServingArguments},
 };
@@ -39,7 +40,7 @@ pub enum RoleCommand {
     ///
     /// Without clickhouse.url it keeps an embedded engine under --data-dir; then one instance only.
     #[command(after_long_help = NEEDS)]
-    Analytics(ServingArguments),
+    Analytics(AnalyticsArguments),
     /// Make gift cards and send their codes: payouts → payout-results
     ///
     /// Needs the account in `agcod`. The rate limit is of each process: run one, or divide it.
@@ -91,7 +92,7 @@ pub async fn run(command: RoleCommand) -> anyhow::Result<()> {
             None => (Role::Ledger, serving),
         },
         RoleCommand::Relay(arguments) => (Role::Relay, arguments),
-        RoleCommand::Analytics(arguments) => (Role::Analytics, arguments),
+        RoleCommand::Analytics(arguments) => return analytics::run(arguments).await,
         RoleCommand::Dispatch(arguments) => (Role::Dispatch, arguments),
         RoleCommand::Schedule(arguments) => (Role::Schedule, arguments),
         RoleCommand::Api(arguments) => (Role::Api, arguments),

@@ -9,7 +9,7 @@ use clap::Args;
 use http::{StatusCode, header};
 use ingest::ServerLimits;
 use prometheus::Registry;
-use sinks::payouts::sms::{FileSmsGateway, SmsGateway};
+use sinks::payouts::sms::SmsGateway;
 use stream::SystemClock;
 use tokio::{
     net::TcpListener,
@@ -20,7 +20,7 @@ use tokio::{
 
 use super::InstallationArguments;
 use crate::{
-    configuration::Configuration,
+    configuration::{Agcod, Configuration},
     embedded::ClickHouseAvailability,
     platform::{Placement, Platform, Starting, register_health},
     roles::{Role, RoleOptions, Roles},
@@ -123,25 +123,12 @@ fn options(
         .any(|role| roles.contains(role));
     let agcod = configuration.agcod.as_ref().filter(|_| pays);
     let payouts = match agcod {
-        Some(agcod) => Some(agcod.payouts(platform.secrets()?)?),
+        Some(agcod) => Some(agcod.payouts(&configuration.messages, platform.secrets()?)?),
         None => None,
     };
-    let messages: Option<Arc<dyn SmsGateway>> = match agcod {
-        Some(agcod) if roles.contains(&Role::Dispatch) || roles.contains(&Role::Api) => {
-            let file = &agcod.sms_file;
-            match FileSmsGateway::open(file) {
-                Ok(gateway) => Some(Arc::new(gateway)),
-                // Operators and the scheduler are served without sign-in, too.
-                Err(error) if !roles.contains(&Role::Dispatch) => {
-                    tracing::warn!(%error, file = %file.display(), "no codes can be sent");
-                    None
-                }
-                Err(error) => {
-                    let refused = format!("the message file {} can't be opened", file.display());
-                    return Err(anyhow::Error::new(error).context(refused));
-                }
-            }
-        }
+    let messages = match agcod {
+        Some(_) if roles.contains(&Role::Dispatch) => Some(configuration.messages.gateway()?),
+        Some(_) | None if roles.contains(&Role::Api) => code_gateway(configuration),
         Some(_) | None => None,
     };
     Ok(RoleOptions {
@@ -150,9 +137,25 @@ fn options(
         ingest: configuration.http.ingest_settings()?,
         public_url: configuration.http.public_url()?,
         payouts,
+        payout_schedule: agcod.map(Agcod::schedule),
         messages,
+        retention: configuration.retention.periods()?,
+        delivery_reports: configuration.messages.delivery_reports(),
+        verification: configuration
+            .verification
+            .daily
+            .then(|| platform.scratch(configuration))
+            .transpose()?,
         committed: None,
     })
+}
+
+/// Whatever one-time codes go out by. Operators and the scheduler are served without sign-in, too.
+fn code_gateway(configuration: &Configuration) -> Option<Arc<dyn SmsGateway>> {
+    let gateway = configuration.messages.gateway();
+    gateway
+        .inspect_err(|error| tracing::warn!(%error, "no codes can be sent: nobody can sign in"))
+        .ok()
 }
 
 /// Serves while the services are waited for: health, metrics, and 503 to everybody else.

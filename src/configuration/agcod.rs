@@ -1,6 +1,6 @@
 //! `[agcod]`: the account with Amazon Gift Codes On Demand.
 
-use std::{num::NonZeroU32, path::PathBuf};
+use std::num::NonZeroU32;
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -8,11 +8,11 @@ use sinks::payouts::{
     AgcodConfig, CREATE_PATH, DispatchLimits, PayoutsConfig, TIMEOUT_MS,
     agcod::{Endpoint, signature::KeyPair},
     claim_codes::ClaimCodeStorage,
-    sms::MessageText,
+    store::rates::CallRate,
 };
 
-use super::{ConfigurationError, refused};
-use crate::secrets::Secrets;
+use super::{ConfigurationError, Messages, refused};
+use crate::{schedules::PayoutSchedule, secrets::Secrets};
 
 /// The account with Amazon Gift Codes On Demand. What is settled by contract is configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,14 +35,37 @@ pub struct Agcod {
     pub access_key_id: String,
     /// The secret access key.
     pub secret_access_key: SecretString,
-    /// Calls a second, at most, of one process; several share the account's rate.
+    /// Calls a second, at most, over all processes together.
     #[serde(default = "default_rate")]
     pub calls_per_second: NonZeroU32,
-    /// Whether claim codes may be stored, sealed, until their message is out.
-    #[serde(default = "default_true")]
-    pub store_claim_codes: bool,
-    /// File that messages are appended to: the development gateway.
-    pub sms_file: PathBuf,
+    /// Hours between payout runs of the role schedule; 0: only when they are asked for.
+    #[serde(default = "default_payout_run_hours")]
+    pub payout_run_hours: u32,
+    /// Whether the role schedule compares each day with what the service did.
+    #[serde(default = "default_reconcile_daily")]
+    pub reconcile_daily: bool,
+    /// What becomes of claim codes between the card and its message.
+    #[serde(default)]
+    pub claim_codes: ClaimCodes,
+}
+
+impl Agcod {
+    /// When payouts are made and compared without being asked for.
+    pub fn schedule(&self) -> PayoutSchedule {
+        PayoutSchedule {
+            run_every_hours: NonZeroU32::new(self.payout_run_hours),
+            reconcile_daily: self.reconcile_daily,
+            rate: CallRate::per_second(self.calls_per_second),
+        }
+    }
+}
+
+const fn default_payout_run_hours() -> u32 {
+    24
+}
+
+const fn default_reconcile_daily() -> bool {
+    true
 }
 
 fn default_path() -> String {
@@ -53,8 +76,15 @@ fn default_rate() -> NonZeroU32 {
     DispatchLimits::default().calls_per_second
 }
 
-const fn default_true() -> bool {
-    true
+/// What becomes of claim codes between the card and its message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimCodes {
+    /// Kept sealed until their message is there.
+    #[default]
+    Encrypted,
+    /// Never stored, as Amazon's terms ask: fetched again when their message is due.
+    NotStored,
 }
 
 impl Agcod {
@@ -62,14 +92,18 @@ impl Agcod {
     ///
     /// # Errors
     /// When a value can't be used; the error names its key.
-    pub fn payouts(&self, secrets: &Secrets) -> Result<PayoutsConfig, ConfigurationError> {
-        let claim_codes = if self.store_claim_codes {
-            let keys = secrets
-                .claim_code_keys()
-                .map_err(refused("agcod.store_claim_codes"))?;
-            ClaimCodeStorage::Encrypted(keys)
-        } else {
-            ClaimCodeStorage::NotStored
+    pub fn payouts(
+        &self,
+        messages: &Messages,
+        secrets: &Secrets,
+    ) -> Result<PayoutsConfig, ConfigurationError> {
+        let claim_codes = match self.claim_codes {
+            ClaimCodes::Encrypted => ClaimCodeStorage::Encrypted(
+                secrets
+                    .claim_code_keys()
+                    .map_err(refused("secrets.claim_code_keys"))?,
+            ),
+            ClaimCodes::NotStored => ClaimCodeStorage::NotStored,
         };
         Ok(PayoutsConfig {
             contacts: secrets
@@ -95,7 +129,7 @@ impl Agcod {
                 ..DispatchLimits::default()
             },
             claim_codes,
-            message: MessageText::default(),
+            messages: messages.config()?,
         })
     }
 }

@@ -78,8 +78,11 @@ pub const OVERRIDES: &[Override] = &[
     text("DATABASE_OWNER_URL", "postgres.owner_url"),
     number("DATABASE_CONNECTIONS", "postgres.connections"),
     text("CLICKHOUSE_URL", "clickhouse.url"),
+    text("CLICKHOUSE_CLUSTER", "clickhouse.cluster"),
     text("AGCOD_ACCESS_KEY_ID", "agcod.access_key_id"),
     text("AGCOD_SECRET_ACCESS_KEY", "agcod.secret_access_key"),
+    text("MESSAGES_TOKEN", "messages.token"),
+    text("MESSAGES_REPORT_SECRET", "messages.report_secret"),
 ];
 
 /// The variables that go before no key, since they are read before there is a configuration.

@@ -5,6 +5,8 @@
 mod agcod;
 mod environment;
 mod kafka;
+mod messages;
+mod retention;
 mod services;
 
 use std::{
@@ -22,6 +24,8 @@ use url::Url;
 pub use agcod::Agcod;
 pub use environment::{Environment, OVERRIDES, Override, VARIABLES, knows_variable};
 pub use kafka::{Kafka, SecurityProtocol};
+pub use messages::Messages;
+pub use retention::Retention;
 pub use services::{ClickHouse, Postgres, SchemaRegistry, SecretsSource};
 
 /// Everything that can be configured.
@@ -40,8 +44,22 @@ pub struct Configuration {
     pub clickhouse: ClickHouse,
     /// Keys and tokens that several processes have in common.
     pub secrets: SecretsSource,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// The proof of replay, by schedule.
+    pub verification: Verification,
     /// Gift cards; without it, payouts are requested and stay queued.
     pub agcod: Option<Agcod>,
+    /// How shoppers are told.
+    pub messages: Messages,
+}
+
+/// The whole log folded anew and compared with the ledger, by schedule.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Verification {
+    /// Whether that is done once a day.
+    pub daily: bool,
 }
 
 /// How HTTP is served.

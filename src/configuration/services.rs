@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use sinks::analytics::Cluster;
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use stream::registry::RegistrySettings;
 use url::Url;
@@ -136,6 +137,27 @@ fn connect_options(
 pub struct ClickHouse {
     /// `http[s]://[user[:password]@]host[:port][/?database=name]`.
     pub url: Option<SecretString>,
+    /// The servers' name for the cluster that they are, if they are one.
+    pub cluster: Option<String>,
+}
+
+impl ClickHouse {
+    /// The cluster whose servers hold replicated tables, where one is configured.
+    ///
+    /// # Errors
+    /// When its name can't be one, or no server is configured.
+    pub fn cluster(&self) -> Result<Option<Cluster>, ConfigurationError> {
+        let Some(name) = &self.cluster else {
+            return Ok(None);
+        };
+        let key = "clickhouse.cluster";
+        if self.url.is_none() {
+            return Err(refused(key)(
+                "the embedded engine is no cluster: set clickhouse.url",
+            ));
+        }
+        Cluster::new(name).map(Some).map_err(refused(key))
+    }
 }
 
 /// Where keys and tokens come from that several processes have in common. Without either, they
@@ -198,6 +220,19 @@ mod tests {
         let found = postgres("postgres://hissaback_writer:sesame@db:5433/hissaback").writer();
         let found = found.expect("usable").expect("an address");
         assert_eq!((found.get_host(), found.get_port()), ("db", 5433));
+        let replicated = |url: Option<&str>, cluster: &str| ClickHouse {
+            url: url.map(secret),
+            cluster: Some(cluster.to_owned()),
+        };
+        let server = Some("http://ch:8123");
+        assert!(
+            replicated(server, "all")
+                .cluster()
+                .is_ok_and(|cluster| cluster.is_some())
+        );
+        for (url, cluster) in [(None, "all"), (server, "all'")] {
+            assert!(complaint(replicated(url, cluster).cluster()).contains("clickhouse.cluster"));
+        }
         let registry = SchemaRegistry {
             url: Some(secret("ftp://u:sesame@h")),
             ..SchemaRegistry::default()

@@ -221,7 +221,9 @@ fn pay(
         let units = |units: i64| Minor::new(units * currency.minor_per_unit());
         let limits = CardLimits {
             payout_min: units(tenant.payout_minimum_units),
-            card_max: units(10_000),
+            whole_units: true,
+            transfer_min: units(1),
+            transfer_max: units(10_000),
         };
         for card in allocate(&balances, run.as_of, currency, limits) {
             for (claim, amount) in card.items {

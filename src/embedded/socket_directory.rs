@@ -12,6 +12,9 @@ use super::data_directory::{DataDirectory, DataDirectoryError};
 /// A socket's address holds 108 bytes at most, its end included; some systems hold fewer.
 const SOCKET_PATH_BYTES_MAX: usize = 100;
 
+/// The directory of sockets in a data directory.
+const PARENT: &str = "run";
+
 /// Why a socket directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketDirectoryError {
@@ -51,20 +54,8 @@ impl SocketDirectory {
         socket_name: &str,
         account: Option<&Account>,
     ) -> Result<Self, SocketDirectoryError> {
-        let inside = data.subdirectory("run")?.join(service);
-        let temporary = inside.join(socket_name).as_os_str().len() >= SOCKET_PATH_BYTES_MAX;
-        let path = if temporary {
-            let found =
-                fs::metadata(data.path()).map_err(|source| SocketDirectoryError::Unusable {
-                    path: data.path().to_path_buf(),
-                    source,
-                })?;
-            // Device and inode name the data directory, however long its path is.
-            let name = format!("hissaback-{:x}-{:x}-{service}", found.dev(), found.ino());
-            std::env::temp_dir().join(name)
-        } else {
-            inside
-        };
+        data.subdirectory(PARENT)?;
+        let (path, temporary) = place(data.path(), service, socket_name)?;
         make_private(&path, account)?;
         Ok(Self { path, temporary })
     }
@@ -72,6 +63,39 @@ impl SocketDirectory {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Where another process that has the data directory at `data` has the socket `socket_name`.
+pub(super) fn locate(
+    data: &Path,
+    service: &str,
+    socket_name: &str,
+) -> Result<PathBuf, SocketDirectoryError> {
+    let data = fs::canonicalize(data).map_err(|source| SocketDirectoryError::Unusable {
+        path: data.to_path_buf(),
+        source,
+    })?;
+    let (directory, _) = place(&data, service, socket_name)?;
+    Ok(directory.join(socket_name))
+}
+
+/// The directory of a socket, and whether it is outside the data directory, hence temporary.
+fn place(
+    data: &Path,
+    service: &str,
+    socket_name: &str,
+) -> Result<(PathBuf, bool), SocketDirectoryError> {
+    let inside = data.join(PARENT).join(service);
+    if inside.join(socket_name).as_os_str().len() < SOCKET_PATH_BYTES_MAX {
+        return Ok((inside, false));
+    }
+    let found = fs::metadata(data).map_err(|source| SocketDirectoryError::Unusable {
+        path: data.to_path_buf(),
+        source,
+    })?;
+    // Device and inode name the data directory, however long its path is.
+    let name = format!("hissaback-{:x}-{:x}-{service}", found.dev(), found.ino());
+    Ok((std::env::temp_dir().join(name), true))
 }
 
 impl Drop for SocketDirectory {

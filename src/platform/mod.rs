@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use api::{ComponentState, HealthReport, HealthSource};
+use operations::verification::ScratchConnections;
 use secrecy::ExposeSecret;
+use sinks::analytics::Cluster;
 use sqlx::{PgConnection, PgPool};
 use stream::{Clock, Log, registry::EmbeddedRegistry};
 
@@ -26,6 +28,7 @@ pub use self::{
     postgres::{Postgres, postgres_may_return},
 };
 use crate::{
+    configuration::Configuration,
     embedded::{ClickHouseAvailability, ClickHouseOptions, DataDirectory},
     roles::Role,
     secrets::Secrets,
@@ -48,6 +51,8 @@ pub struct Platform {
     pub writer: PgPool,
     /// The analytics engine, a server, or neither.
     pub clickhouse: ClickHouseAvailability,
+    /// The cluster that ClickHouse is, if it is one.
+    pub clickhouse_cluster: Option<Cluster>,
     clickhouse_probe: Option<Probe>,
     /// Holds [`ENGINE_LOCK`] where that is called for.
     _engine_lock: Option<PgConnection>,
@@ -86,6 +91,10 @@ impl Platform {
             registry: opened.registry,
             writer: postgres.writer.clone(),
             clickhouse_probe: probe(&clickhouse),
+            clickhouse_cluster: match &placement.clickhouse {
+                ClickHousePlace::Server(_, cluster) => cluster.clone(),
+                ClickHousePlace::Embedded | ClickHousePlace::Unused => None,
+            },
             _engine_lock: lock_engine(placement, &clickhouse, &postgres.writer).await?,
             clickhouse,
             postgres,
@@ -105,6 +114,14 @@ impl Platform {
     /// Connections of shoppers' and creators' requests, where there are any.
     pub fn api(&self) -> Option<&PgPool> {
         self.postgres.api()
+    }
+
+    /// How to make a second ledger beside this one.
+    ///
+    /// # Errors
+    /// When nothing is known of the owner of a server's database.
+    pub fn scratch(&self, configuration: &Configuration) -> anyhow::Result<ScratchConnections> {
+        self.postgres.scratch(configuration)
     }
 
     /// Keys and tokens.
@@ -207,7 +224,7 @@ async fn start_clickhouse(
 ) -> anyhow::Result<ClickHouseAvailability> {
     let url = match &placement.clickhouse {
         ClickHousePlace::Unused => return Ok(ClickHouseAvailability::Unused),
-        ClickHousePlace::Server(url) => Some(url.expose_secret()),
+        ClickHousePlace::Server(url, _) => Some(url.expose_secret()),
         ClickHousePlace::Embedded => None,
     };
     Ok(ClickHouseAvailability::choose(url, data, ClickHouseOptions::default()).await?)

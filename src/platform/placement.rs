@@ -7,6 +7,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use secrecy::SecretString;
+use sinks::analytics::Cluster;
 use sqlx::postgres::PgConnectOptions;
 use stream::{
     kafka::{
@@ -91,8 +92,8 @@ pub enum PostgresPlace {
 pub enum ClickHousePlace {
     /// A child of this process.
     Embedded,
-    /// A server at this address.
-    Server(SecretString),
+    /// A server at this address, or a cluster of them.
+    Server(SecretString, Option<Cluster>),
     /// Nowhere that this process would ask.
     Unused,
 }
@@ -142,8 +143,9 @@ impl Placement {
         configuration: &Configuration,
         data_dir: PathBuf,
     ) -> Result<Self, PlacementError> {
+        let cluster = configuration.clickhouse.cluster()?;
         let clickhouse = match &configuration.clickhouse.url {
-            Some(url) => ClickHousePlace::Server(url.clone()),
+            Some(url) => ClickHousePlace::Server(url.clone(), cluster),
             None => ClickHousePlace::Embedded,
         };
         Self {
@@ -174,6 +176,25 @@ impl Placement {
         placement.over(data_dir)
     }
 
+    /// For a command that only reads the log and the ledger: it has no key, and no analytics.
+    ///
+    /// # Errors
+    /// As [`Placement::of_everything`].
+    pub fn of_clean_room(
+        configuration: &Configuration,
+        data_dir: PathBuf,
+    ) -> Result<Self, PlacementError> {
+        Self {
+            role: None,
+            log: log_place(configuration)?,
+            postgres: postgres_place(configuration, Some("this command"))?,
+            clickhouse: ClickHousePlace::Unused,
+            secrets: None,
+            data_dir: None,
+        }
+        .over(data_dir)
+    }
+
     /// For a role that is a process of its own.
     ///
     /// # Errors
@@ -200,8 +221,11 @@ impl Placement {
             return Err(not_shared("PostgreSQL", "postgres.url", "DATABASE_URL"));
         }
         // Analytics alone may have an engine of its own: nobody else writes to it.
+        let cluster = configuration.clickhouse.cluster()?;
         let clickhouse = match (&configuration.clickhouse.url, role) {
-            (Some(url), role) if role.asks_clickhouse() => ClickHousePlace::Server(url.clone()),
+            (Some(url), role) if role.asks_clickhouse() => {
+                ClickHousePlace::Server(url.clone(), cluster)
+            }
             (None, Role::Analytics) => ClickHousePlace::Embedded,
             _ => ClickHousePlace::Unused,
         };
@@ -373,6 +397,18 @@ mod tests {
         let alone = Placement::of_command(&Configuration::default(), DIRECTORY.into());
         let alone = alone.expect("possible");
         assert!(matches!(alone.clickhouse, ClickHousePlace::Embedded));
+    }
+
+    #[test]
+    fn a_clean_room_has_neither_keys_nor_analytics() {
+        let mut configuration = external();
+        configuration.secrets = SecretsSource::default();
+        for configuration in [configuration, Configuration::default()] {
+            let room = Placement::of_clean_room(&configuration, DIRECTORY.into());
+            let room = room.expect("possible");
+            assert!(room.secrets.is_none());
+            assert!(matches!(room.clickhouse, ClickHousePlace::Unused));
+        }
     }
 
     #[test]

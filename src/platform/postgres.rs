@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use api::{ComponentHealth, ComponentState};
+use operations::verification::ScratchConnections;
 use sinks::ledger::{
     database,
     schema::{self, SchemaState},
@@ -18,9 +19,10 @@ use super::{
     health::{Probe, Starting, answered, supervised},
     placement::{Placement, PostgresPlace},
 };
+use crate::configuration::Configuration;
 use crate::embedded::{
     DataDirectory, EmbeddedPostgres, PostgresOptions,
-    postgres::{DATABASE, OWNER},
+    postgres::{DATABASE, OWNER, SUPERUSER},
 };
 
 /// Connections of the roles together, where PostgreSQL is embedded; the cluster allows 60.
@@ -141,6 +143,32 @@ impl Postgres {
     /// Connections of shoppers' and creators' requests, where there are any.
     pub fn api(&self) -> Option<&PgPool> {
         self.api.as_ref()
+    }
+
+    /// How to make a second ledger beside this one.
+    ///
+    /// # Errors
+    /// When nothing is known of the owner of a server's database.
+    pub fn scratch(&self, configuration: &Configuration) -> anyhow::Result<ScratchConnections> {
+        match &self.service {
+            Service::Embedded(postgres) => Ok(ScratchConnections {
+                maker: postgres.connect_options(SUPERUSER, SUPERUSER),
+                owner: postgres.connect_options(OWNER, DATABASE),
+                writer: postgres.connect_options(database::WRITER, DATABASE),
+            }),
+            Service::Server(_) => {
+                let owner = configuration.postgres.owner()?.context(
+                    "the log is folded into a database that the owner makes: set \
+                     postgres.owner_url (DATABASE_OWNER_URL)",
+                )?;
+                let writer = configuration.postgres.writer()?;
+                Ok(ScratchConnections {
+                    maker: owner.clone(),
+                    owner,
+                    writer: writer.context("the writer is configured")?,
+                })
+            }
+        }
     }
 
     /// Tells the state at any time; `otherwise` is what it is without an answer.

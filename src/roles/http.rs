@@ -13,7 +13,13 @@ use ingest::{
     Ingest, ServerLimits,
     client_address::{Client, TrustedProxies},
 };
-use operations::{commands::Commands, payout_run::PayoutRuns};
+use operations::{
+    commands::Commands,
+    creator_analytics::CreatorAnalytics,
+    delivery_reports::{DeliveryReports, ReportFields},
+    payout_run::PayoutRuns,
+};
+use secrecy::{ExposeSecret, SecretString};
 use sinks::payouts::sms::SmsGateway;
 use tokio::net::TcpListener;
 
@@ -28,6 +34,7 @@ pub(super) struct Serving {
     pub(super) public_url: String,
     pub(super) messages: Option<Arc<dyn SmsGateway>>,
     pub(super) payout_runs: Option<PayoutRuns>,
+    pub(super) delivery_reports: Option<(ReportFields, SecretString)>,
 }
 
 /// The endpoints of these roles.
@@ -52,6 +59,7 @@ fn api(shared: &Shared<'_>, serving: Serving) -> anyhow::Result<Api> {
     let platform = shared.platform;
     let secrets = platform.secrets()?;
     let codes = serving.messages.map(OneTimeCodes::new);
+    let (fields, report_secret) = serving.delivery_reports.unzip();
     Ok(Api {
         pool: platform.operator()?.clone(),
         scoped_pool: platform.api().cloned(),
@@ -67,11 +75,21 @@ fn api(shared: &Shared<'_>, serving: Serving) -> anyhow::Result<Api> {
             shared.event_id_source()?,
         ),
         payout_runs: serving.payout_runs,
+        delivery_reports: fields.map(|fields| DeliveryReports {
+            pool: platform.writer.clone(),
+            clock: Arc::clone(&platform.clock),
+            fields,
+        }),
+        creator_analytics: platform
+            .clickhouse
+            .client()
+            .map(|client| CreatorAnalytics::new(client, Arc::clone(&platform.clock))),
         auditor: shared.auditor(),
         health: shared.health(),
         registry: shared.registry.clone(),
         tokens: Tokens {
             cron: Some(BearerToken::new(&secrets.cron_token)),
+            delivery_reports: report_secret.map(|secret| BearerToken::new(secret.expose_secret())),
             operator: Some(BearerToken::new(&secrets.operator_token)),
             jwt: secrets.jwt_keys()?,
         },

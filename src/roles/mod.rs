@@ -16,18 +16,28 @@ use std::{
 use anyhow::Context;
 use api::{ComponentHealth, ComponentState, HealthSource};
 use arc_swap::ArcSwap;
-use operations::{audit::Auditor, event_ids::EventIdSource, payout_run::PayoutRuns};
+use operations::{
+    audit::Auditor, event_ids::EventIdSource, payout_run::PayoutRuns, retention::Periods,
+    verification::ScratchConnections,
+};
 use prometheus::Registry;
 use schemas::{event_id::EventIds, reference::ReferenceData};
+use secrecy::SecretString;
 use sinks::{
     ledger::{CommitObserver, LedgerMetrics, instances::InstanceLease, reference},
-    payouts::{PayoutsConfig, sms::SmsGateway},
+    payouts::{
+        PayoutsConfig,
+        sms::{ReportFields, SmsGateway},
+    },
 };
 use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use self::role::Role;
-use crate::platform::{Platform, register_health};
+use crate::{
+    platform::{Platform, register_health},
+    schedules::PayoutSchedule,
+};
 
 /// How long a payout run waits for the ledger to catch up.
 const PAYOUT_PATIENCE: Duration = Duration::from_secs(10);
@@ -44,8 +54,16 @@ pub struct RoleOptions {
     pub public_url: String,
     /// How gift cards are made; without it payouts stay queued.
     pub payouts: Option<PayoutsConfig>,
+    /// When payouts are made and compared without being asked for; without it, never.
+    pub payout_schedule: Option<PayoutSchedule>,
     /// How gift cards' codes and one-time codes are sent; without it, no role here makes any.
     pub messages: Option<Arc<dyn SmsGateway>>,
+    /// How long things are kept.
+    pub retention: Periods,
+    /// How the gateway writes delivery reports, and what it proves itself by.
+    pub delivery_reports: Option<(ReportFields, SecretString)>,
+    /// Where the whole log is folded anew once a day, if it is.
+    pub verification: Option<ScratchConnections>,
     /// Told of each report that the ledger committed.
     pub committed: Option<CommitObserver>,
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use api::auth::{CodeNotSent, CodeSender};
 use async_trait::async_trait;
-use schemas::PayoutId;
 use secrecy::SecretString;
-use sinks::payouts::sms::{Message, SmsGateway};
+use sinks::payouts::sms::{Message, Reference, SmsGateway};
 use uuid::Uuid;
 
 /// Sends one-time codes.
@@ -27,12 +26,15 @@ impl CodeSender for OneTimeCodes {
         text: SecretString,
     ) -> Result<(), CodeNotSent> {
         let message = Message {
-            // What the gateway tells repetitions by; a code's request has a UUID of its own too.
-            payout_id: PayoutId::new(request_id),
+            reference: Reference {
+                message_id: request_id,
+                resends: 0,
+            },
             to,
             text,
         };
         let sent = self.0.send(&message).await;
-        sent.map_err(|error| CodeNotSent(error.to_string()))
+        sent.map(drop)
+            .map_err(|error| CodeNotSent(error.to_string()))
     }
 }

@@ -6,6 +6,9 @@ use anyhow::Context;
 use operations::{
     healing::{Healer, HealingMetrics, HealingSettings},
     payout_run::PayoutRuns,
+    retention::Periods,
+    verification::ScratchConnections,
+    watch::Watch,
 };
 use processors::stage::{Stage, StageMetrics, StageSettings};
 use sinks::{
@@ -13,11 +16,14 @@ use sinks::{
     ledger::{
         CommitObserver, LedgerSettings, LedgerSink, OutboxRelay, clicks::StoredClicks, reference,
     },
-    payouts::{Dispatcher, PayoutsConfig, sms::SmsGateway},
+    payouts::{Dispatcher, Notices, PayoutsConfig, sms::SmsGateway},
 };
 
 use super::{Role, RoleOptions, Roles, Shared, http::Serving};
-use crate::{platform::Platform, schedules};
+use crate::{
+    platform::Platform,
+    schedules::{self, PayoutSchedule},
+};
 
 impl Roles {
     pub(super) fn start_each(
@@ -31,7 +37,11 @@ impl Roles {
             ingest,
             public_url,
             payouts,
+            payout_schedule,
             messages,
+            retention,
+            delivery_reports,
+            verification,
             committed,
         } = options;
         let payout_runs = shared.payout_runs(payouts.as_ref());
@@ -50,7 +60,13 @@ impl Roles {
                         self.start_dispatcher(shared, config, messages)?;
                     }
                 }
-                Role::Schedule => self.start_schedules(shared, payout_runs.clone())?,
+                Role::Schedule => {
+                    let daily_payouts = payout_runs.clone().zip(payout_schedule);
+                    self.start_schedules(shared, daily_payouts, retention)?;
+                    if let Some(connections) = verification.clone() {
+                        self.start_verification(shared, connections)?;
+                    }
+                }
             }
         }
         let router = super::http::router(
@@ -61,6 +77,7 @@ impl Roles {
                 public_url,
                 messages,
                 payout_runs,
+                delivery_reports,
             },
         )?;
         self.serve(shared, listener, router);
@@ -148,7 +165,10 @@ impl Roles {
             client,
             writer.clone(),
             AnalyticsMetrics::register(&shared.registry)?,
-            AnalyticsSettings::default(),
+            AnalyticsSettings {
+                cluster: shared.platform.clickhouse_cluster.clone(),
+                ..AnalyticsSettings::default()
+            },
         );
         let shutdown = shared.shutdown.clone();
         self.spawn(
@@ -167,6 +187,15 @@ impl Roles {
         let Platform {
             log, clock, writer, ..
         } = shared.platform;
+        let notices = Notices::new(
+            writer.clone(),
+            Arc::clone(log),
+            Arc::clone(clock),
+            config.messages.notices,
+            &shared.registry,
+        )?;
+        let shutdown = shared.shutdown.clone();
+        self.spawn("notices", async move { Ok(notices.run(shutdown).await?) });
         let dispatcher = Dispatcher::new(
             writer.clone(),
             Arc::clone(log),
@@ -188,7 +217,8 @@ impl Roles {
     fn start_schedules(
         &mut self,
         shared: &Shared<'_>,
-        payout_runs: Option<PayoutRuns>,
+        payouts: Option<(PayoutRuns, PayoutSchedule)>,
+        periods: Periods,
     ) -> anyhow::Result<()> {
         let Platform { clock, writer, .. } = shared.platform;
         self.start_healing(shared)?;
@@ -203,20 +233,54 @@ impl Roles {
             clickhouse: shared.platform.clickhouse.client(),
             log: Arc::clone(&shared.platform.log),
             clock: Arc::clone(clock),
+            periods,
         };
         let shutdown = shared.shutdown.clone();
         self.spawn("retention", async move {
             retention.run(shutdown).await;
             Ok(())
         });
-        if let Some(runs) = payout_runs {
-            let daily = schedules::Payouts::new(runs, writer.clone(), Arc::clone(clock));
+        let watch = Watch::new(
+            shared.platform.operator()?.clone(),
+            Arc::clone(&shared.platform.log),
+            Arc::clone(clock),
+            &shared.registry,
+        )?;
+        let shutdown = shared.shutdown.clone();
+        self.spawn("watch", async move {
+            watch.run(shutdown).await;
+            Ok(())
+        });
+        if let Some((runs, schedule)) = payouts {
+            let (pool, clock) = (writer.clone(), Arc::clone(clock));
+            let daily = schedules::Payouts::new(runs, pool, clock, schedule, &shared.registry)?;
             let shutdown = shared.shutdown.clone();
             self.spawn("payout schedule", async move {
                 daily.run(shutdown).await;
                 Ok(())
             });
         }
+        Ok(())
+    }
+
+    /// The log folded anew once a day.
+    fn start_verification(
+        &mut self,
+        shared: &Shared<'_>,
+        connections: ScratchConnections,
+    ) -> anyhow::Result<()> {
+        let verification = schedules::DailyVerification::new(
+            Arc::clone(&shared.platform.log),
+            shared.platform.operator()?.clone(),
+            Arc::clone(&shared.platform.clock),
+            connections,
+            &shared.registry,
+        )?;
+        let shutdown = shared.shutdown.clone();
+        self.spawn("verification", async move {
+            verification.run(shutdown).await;
+            Ok(())
+        });
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! A log, the real engines, and sinks between them.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use clickhouse::Client;
 use hissaback::embedded::{
@@ -9,7 +9,7 @@ use hissaback::embedded::{
 };
 use prometheus::Registry;
 use schemas::{
-    Position, Topic,
+    Position, Timestamp, Topic,
     codec::{self, Event},
     events::{LedgerChanged, PayoutRequested, PayoutResult},
 };
@@ -21,7 +21,7 @@ use sinks::{
     ledger::database,
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use stream::{InMemoryLog, Limits, Log, ManualClock, NewRecord, Partition};
+use stream::{Clock, InMemoryLog, Limits, Log, ManualClock, NewRecord, Partition};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{START, click};
@@ -38,12 +38,12 @@ const FOLLOWED: [Topic; 5] = [
 
 pub struct World {
     pub log: Arc<InMemoryLog>,
-    clock: Arc<ManualClock>,
+    pub clock: Arc<ManualClock>,
     pub pool: PgPool,
     pub clickhouse: EmbeddedClickHouse,
     postgres: EmbeddedPostgres,
-    _data: DataDirectory,
-    _root: tempfile::TempDir,
+    pub data: DataDirectory,
+    root: tempfile::TempDir,
 }
 
 impl World {
@@ -76,19 +76,38 @@ impl World {
             pool,
             clickhouse,
             postgres,
-            _data: data,
-            _root: root,
+            data,
+            root,
         }
     }
 
     pub async fn stop(self) {
+        self.stop_and_keep().await;
+    }
+
+    /// Stops, and leaves the data until what is returned is dropped.
+    pub async fn stop_and_keep(self) -> tempfile::TempDir {
         self.pool.close().await;
         self.clickhouse.stop().await.expect("the engine stops");
         self.postgres.stop().await.expect("PostgreSQL stops");
+        self.root
+    }
+
+    /// Where the engine listens.
+    pub fn socket(&self) -> PathBuf {
+        self.data.path().join("run/clickhouse/engine.sock")
     }
 
     pub fn client(&self) -> Client {
         self.clickhouse.client()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
     }
 
     pub async fn append<E: Event>(&self, key: String, event: &E) -> Position {
@@ -108,20 +127,36 @@ impl World {
     }
 
     pub fn sink(&self, registry: &Registry) -> AnalyticsSink {
+        self.sink_to(self.client(), registry, Self::impatient())
+    }
+
+    /// A sink into the ClickHouse of a client.
+    pub fn sink_to(
+        &self,
+        client: Client,
+        registry: &Registry,
+        settings: AnalyticsSettings,
+    ) -> AnalyticsSink {
         AnalyticsSink::new(
             self.log.clone(),
             self.clock.clone(),
-            self.client(),
+            client,
             self.pool.clone(),
             AnalyticsMetrics::register(registry).expect("a fresh registry"),
-            AnalyticsSettings {
-                linger: Duration::from_millis(20),
-                progress_interval: Duration::from_millis(200),
-                back_off_min: Duration::from_millis(10),
-                back_off_max: Duration::from_millis(200),
-                ..AnalyticsSettings::default()
-            },
+            settings,
         )
+    }
+
+    /// What doesn't keep tests waiting.
+    pub fn impatient() -> AnalyticsSettings {
+        AnalyticsSettings {
+            linger: Duration::from_millis(20),
+            aggregate_interval: Duration::from_millis(50),
+            progress_interval: Duration::from_millis(200),
+            back_off_min: Duration::from_millis(10),
+            back_off_max: Duration::from_millis(200),
+            ..AnalyticsSettings::default()
+        }
     }
 
     pub async fn ends(&self) -> BTreeMap<Partition, i64> {
@@ -139,8 +174,8 @@ impl World {
         ends
     }
 
-    /// Waits until everything that the log has now is in ClickHouse, by its own account and by the
-    /// sink's.
+    /// Waits until everything that the log has now is in ClickHouse and its aggregates, by its own
+    /// account and by the sink's.
     pub async fn wait_until_complete(&self) {
         let ends = self.ends().await;
         let client = self.client();
@@ -149,7 +184,10 @@ impl World {
                 // The schema may not be there yet, or the engine not back.
                 let stored = completeness::complete_up_to(&client).await;
                 let stored = stored.is_ok_and(|stored| completeness::covers(&stored, &ends));
-                if stored && self.kept_up_to(&ends).await {
+                let aggregated = completeness::aggregates_complete_up_to(&client).await;
+                let aggregated =
+                    aggregated.is_ok_and(|reached| completeness::covers(&reached, &ends));
+                if stored && aggregated && self.kept_up_to(&ends).await {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -72,7 +72,11 @@ impl Tables {
             .port(5432)
             .username("postgres")
             .database("hissaback");
-        let pool = PgPool::connect_with(options).await.expect("connected");
+        Self::over(PgPool::connect_with(options).await.expect("connected"))
+    }
+
+    /// Those behind a pool, which is closed in the end.
+    pub const fn over(pool: PgPool) -> Self {
         Self { pool }
     }
 

@@ -2,6 +2,7 @@
 //! of the program, so that a build going on beside doesn't change it.
 
 use std::{
+    env,
     fs::{self, OpenOptions},
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
@@ -62,10 +63,19 @@ impl Product {
         self.home.join("data")
     }
 
-    /// One of the program's other commands, on the same data.
+    /// One of the program's other commands, on the same data. A copy of the program doesn't know
+    /// the checkout, in whose cache the ClickHouse engine lies.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        let cache = env::var_os("HISSABACK_CACHE_DIR").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache"),
+            PathBuf::from,
+        );
         let mut command = Command::new(&self.program);
-        command.args(arguments).arg("--data-dir").arg(self.data());
+        command
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(self.data())
+            .env("HISSABACK_CACHE_DIR", cache);
         command
     }
 

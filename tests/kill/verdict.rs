@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{
+use super::{
     evidence::{Evidence, Position},
     record::Kept,
 };
@@ -155,8 +155,10 @@ fn same_amount(left: &str, right: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::evidence::{Logged, Payout};
+    use super::{
+        super::evidence::{Logged, Payout},
+        *,
+    };
 
     /// One postback that was answered and one that wasn't, a click, an order, a card.
     fn well() -> (Kept, Evidence) {

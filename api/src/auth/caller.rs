@@ -33,6 +33,8 @@ impl BearerToken {
 pub struct Tokens {
     /// The scheduler's service token: payout runs.
     pub cron: Option<BearerToken>,
+    /// The SMS gateway's secret: delivery reports.
+    pub delivery_reports: Option<BearerToken>,
     /// Operators' service token: commands, fates, audit.
     pub operator: Option<BearerToken>,
     /// The keys of access tokens.
@@ -85,6 +87,24 @@ impl Tokens {
         claims
             .and_then(Caller::of_claims)
             .ok_or(Problem::Unauthorised)
+    }
+
+    /// Lets the SMS gateway in: by the secret in its headers, or by the one that its address names.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`] for somebody else, [`Problem::Unauthorised`] for nobody.
+    pub fn gateway(
+        &self,
+        headers: &HeaderMap,
+        in_address: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Problem> {
+        let given = in_address.or_else(|| bearer(headers));
+        let expected = self.delivery_reports.as_ref().zip(given);
+        if expected.is_some_and(|(expected, given)| expected.matches(given)) {
+            return Ok(());
+        }
+        self.caller(headers, now).and(Err(Problem::Forbidden))
     }
 }
 

@@ -130,7 +130,7 @@ async fn every_endpoint_lets_in_whom_it_is_for_and_nobody_else() {
 /// The required parameters of those that have any.
 fn with_parameters(path: &str) -> String {
     match path {
-        "/v1/offers" => format!("{path}?tenant_id={}", tenant(1)),
+        "/v1/offers" | "/v1/analytics/creator" => format!("{path}?tenant_id={}", tenant(1)),
         other => other.to_owned(),
     }
 }

@@ -118,6 +118,8 @@ impl World {
                 EventIdSource::new(ids, clock.clone()),
             ),
             payout_runs: None,
+            delivery_reports: None,
+            creator_analytics: None,
             auditor: Auditor {
                 pool,
                 log,
@@ -127,6 +129,7 @@ impl World {
             registry,
             tokens: Tokens {
                 cron: Some(BearerToken::new(CRON)),
+                delivery_reports: None,
                 operator: Some(BearerToken::new(OPERATOR)),
                 jwt: Some(keys.clone()),
             },

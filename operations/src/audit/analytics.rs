@@ -1,4 +1,5 @@
-//! ClickHouse equals PostgreSQL at a watermark, in counts and sums (design section 9, invariant 6).
+//! ClickHouse equals PostgreSQL at a watermark, in counts and sums (design section 9, invariant 6):
+//! its events, and what they are aggregated to by hour and by day.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +9,9 @@ use schemas::{
     Currency, Topic,
     events::{ClaimStatus, PayoutStep},
 };
-use sinks::analytics::completeness::{
-    self, ClaimTotals, ClickHouseTotals, PayoutTotals, SplitTotals,
+use sinks::analytics::{
+    aggregates::{self, Difference},
+    completeness::{self, ClaimTotals, ClickHouseTotals, PayoutTotals, SplitTotals},
 };
 use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
 use stream::{Log, Partition};
@@ -44,6 +46,7 @@ pub(super) async fn check(
         return Ok(Finding::not_checked(INVARIANT, "analytics is off"));
     };
     let complete = completeness::complete_up_to(client).await?;
+    let aggregated = completeness::aggregates_complete_up_to(client).await?;
     let mut snapshot = pool.begin().await?;
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .execute(&mut *snapshot)
@@ -52,6 +55,7 @@ pub(super) async fn check(
     let folded = folded(&mut snapshot).await?;
     snapshot.commit().await?;
     let analytics = completeness::totals(client).await?;
+    let aggregates = aggregates::differences(client).await?;
 
     // Read last: whoever reached these ends has all that the log ever held up to here.
     let ends = ends(log).await?;
@@ -69,7 +73,11 @@ pub(super) async fn check(
     if !completeness::covers(&complete, &ends) {
         return Ok(Finding::not_checked(INVARIANT, "ClickHouse is behind"));
     }
-    let differences = differences(&ledger, &analytics);
+    if !completeness::covers(&aggregated, &ends) {
+        return Ok(Finding::not_checked(INVARIANT, "the aggregates are behind"));
+    }
+    let mut differences = differences(&ledger, &analytics);
+    differences.extend(aggregates.iter().map(aggregate_difference));
     let figure = i64::try_from(differences.len()).unwrap_or(i64::MAX);
     Ok(Finding::of_rows(INVARIANT, figure, differences))
 }
@@ -226,6 +234,15 @@ fn micros(row: &PgRow, column: &str) -> Result<i128, AuditError> {
         .mantissa()
         .checked_mul(10_i128.pow(places))
         .ok_or_else(invalid)
+}
+
+/// An aggregate that isn't what its events add up to.
+fn aggregate_difference(difference: &Difference) -> serde_json::Value {
+    serde_json::json!({
+        "total": format!("{} {}", difference.level, difference.currency),
+        "events": format!("{:?}", difference.events),
+        "aggregates": format!("{:?}", difference.aggregates),
+    })
 }
 
 /// Every total that differs, with both sides.

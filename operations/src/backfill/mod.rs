@@ -11,13 +11,10 @@
 //! the table is refused and named. Memory stays flat, whatever the size of the file. Running it
 //! twice appends everything twice, with the same as-of time: repetitions, by fate.
 
-mod columns;
 mod import;
-mod tape;
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
-use csv::ByteRecord;
 use ingest::redaction::Redaction;
 use schemas::{
     Currency, NetworkId, TenantId, Timestamp, Topic, codec::CodecError, reference::ReferenceData,
@@ -26,12 +23,13 @@ use schemas::{
 use serde::Serialize;
 use stream::{AppendError, Clock, Log, NewRecord, Refusal};
 
-use crate::event_ids::{EventIdSource, IdsExhausted};
-use columns::Columns;
+use crate::{
+    event_ids::{EventIdSource, IdsExhausted},
+    export::{Export, ReadingSettings},
+};
 use import::Import;
-use tape::{Row, Tape};
 
-pub use columns::HeaderError;
+pub use crate::export::{ExportError, HeaderError};
 
 /// Rows appended together.
 const BATCH_ROWS: usize = 500;
@@ -106,17 +104,9 @@ pub enum BackfillError {
         /// The present.
         now: Timestamp,
     },
-    /// The header can't be used.
+    /// The file can't be read, or not on: the rows before were appended.
     #[error(transparent)]
-    Header(#[from] HeaderError),
-    /// The file can't be read on. The rows before were appended.
-    #[error("line {line}: {reason}")]
-    Read {
-        /// Where.
-        line: u64,
-        /// Why.
-        reason: String,
-    },
+    Export(#[from] ExportError),
     /// No event ids.
     #[error(transparent)]
     Ids(#[from] IdsExhausted),
@@ -189,39 +179,31 @@ impl Backfill {
         mut progress: impl FnMut(&BackfillSummary),
     ) -> Result<BackfillSummary, BackfillError> {
         let network = self.check(as_of, settings)?;
-        let mut peeked = io::BufReader::new(input);
-        let delimiter = delimiter(&mut peeked).map_err(|error| at_line(1, &error))?;
-        let mut reader = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .delimiter(delimiter)
-            .from_reader(Tape::new(peeked));
-        let mut record = ByteRecord::new();
-        if next_row(&mut reader, &mut record)?.is_none() {
-            return Err(HeaderError::Empty.into());
-        }
+        let reading = ReadingSettings {
+            utc_offset_minutes: settings.utc_offset_minutes,
+            default_currency: network,
+            windows_1252: false,
+        };
+        let mut export = Export::open(input, &self.redaction, reading)?;
         let import = Import {
             backfill: self,
             settings,
             as_of,
-            default_currency: network,
-            delimiter,
-            columns: Columns::read(&record, &self.redaction)?,
         };
         let mut summary = BackfillSummary::default();
         let mut batch = Batch::default();
         loop {
-            let row = match next_row(&mut reader, &mut record) {
+            let row = match export.next() {
                 Ok(Some(row)) => row,
                 Ok(None) => break,
                 Err(error) => {
                     self.append(&mut batch, &mut summary).await?;
                     progress(&summary);
-                    return Err(error);
+                    return Err(error.into());
                 }
             };
             summary.rows += 1;
-            import.take(&row, &record, &mut batch, &mut summary).await?;
+            import.take(row, &mut batch, &mut summary).await?;
             if batch.records.len() == BATCH_ROWS || batch.bytes >= BATCH_BYTES {
                 self.append(&mut batch, &mut summary).await?;
                 progress(&summary);
@@ -277,38 +259,4 @@ impl Backfill {
         summary.appended += count;
         Ok(())
     }
-}
-
-/// The next row with the bytes that it stood in; `None` at the end.
-fn next_row<R: io::Read>(
-    reader: &mut csv::Reader<Tape<R>>,
-    record: &mut ByteRecord,
-) -> Result<Option<Row>, BackfillError> {
-    let start = reader.position().byte();
-    let read = reader.read_byte_record(record);
-    let end = reader.position().byte();
-    match read {
-        Ok(true) => {
-            let length = usize::try_from(end - start).unwrap_or(usize::MAX);
-            Ok(Some(reader.get_mut().cut(length)))
-        }
-        Ok(false) => Ok(None),
-        Err(error) => Err(at_line(reader.get_ref().line(), &error)),
-    }
-}
-
-fn at_line(line: u64, error: &dyn std::error::Error) -> BackfillError {
-    BackfillError::Read {
-        line,
-        reason: error.to_string(),
-    }
-}
-
-/// Commas, unless the header holds semicolons and no comma, as spreadsheets of some countries
-/// write.
-fn delimiter<R: io::Read>(input: &mut io::BufReader<R>) -> io::Result<u8> {
-    let head = io::BufRead::fill_buf(input)?;
-    let header = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let semicolons = header.contains(&b';') && !header.contains(&b',');
-    Ok(if semicolons { b';' } else { b',' })
 }

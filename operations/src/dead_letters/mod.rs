@@ -4,6 +4,9 @@
 //! with who did it and why.
 
 mod redrive;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use processors::stage::dead_letters::{
     CODE_VERSION, ERROR, FAILED_AT, ORIGIN, REASON, REDRIVES, STAGE, VALUE_OMITTED,
@@ -14,14 +17,13 @@ use schemas::{
 };
 use serde::Serialize;
 use sqlx::PgPool;
-use std::collections::{BTreeMap, BTreeSet};
 use stream::{AppendError, Log, LogError, Record};
 
 use crate::originals;
+use walk::Walk;
 
 pub use redrive::{REDRIVES_MAX, RedriveOrder, RedriveSummary, Refused};
 
-const PAGE_RECORDS: usize = 500;
 pub(super) const REDRIVEN: &str = "dead_letter_redriven";
 pub(super) const DISCARDED: &str = "dead_letter_discarded";
 
@@ -161,7 +163,7 @@ impl DeadLetters<'_> {
         let mut walk = Walk::default();
         while let Some(page) = self.next_page(filter, &mut walk).await? {
             letters.extend(page.into_iter().map(|found| found.letter));
-            if letters.len() > limit.saturating_add(PAGE_RECORDS) {
+            if letters.len() > limit.saturating_add(walk::PAGE_RECORDS) {
                 keep_newest(&mut letters, limit);
             }
         }
@@ -308,47 +310,6 @@ impl DeadLetters<'_> {
         .execute(self.pool)
         .await?;
         Ok(())
-    }
-}
-
-/// Where a walk over the topic stands.
-#[derive(Default)]
-struct Walk {
-    partition: i32,
-    /// The next offset of the partition, once it is begun.
-    offset: Option<i64>,
-}
-
-impl Walk {
-    async fn next_records(
-        &mut self,
-        log: &dyn Log,
-        filter: &Filter,
-    ) -> Result<Option<Vec<Record>>, LogError> {
-        while self.partition < Topic::DeadLetters.partitions() {
-            let (topic, partition) = (Topic::DeadLetters, self.partition);
-            let marks = log.watermarks(topic, partition).await?;
-            let offset = match (self.offset, filter.from) {
-                (Some(offset), _) => offset,
-                (None, None) => marks.low,
-                (None, Some(from)) => {
-                    let first = log.offset_for_time(topic, partition, from).await?;
-                    first.unwrap_or(marks.high)
-                }
-            };
-            let records = if offset < marks.high {
-                log.read(topic, partition, offset, PAGE_RECORDS).await?
-            } else {
-                Vec::new()
-            };
-            if let Some(last) = records.last() {
-                self.offset = Some(last.position.offset + 1);
-                return Ok(Some(records));
-            }
-            self.partition += 1;
-            self.offset = None;
-        }
-        Ok(None)
     }
 }
 

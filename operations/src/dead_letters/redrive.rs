@@ -18,7 +18,7 @@ use stream::{NewRecord, Record};
 use tokio::time::sleep;
 
 use super::{
-    DeadLetter, DeadLetterError, DeadLetters, Filter, Found, REDRIVEN, State, Walk, explained,
+    DeadLetter, DeadLetterError, DeadLetters, Filter, Found, REDRIVEN, State, explained, walk::Walk,
 };
 use crate::originals;
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use schemas::{
-    Currency, EventId, NetworkId, PayoutId, Position, TenantId, Timestamp, Topic, UserId, codec,
+    EventId, NetworkId, PayoutId, Position, TenantId, Timestamp, Topic, UserId, codec,
     events::{ClickFacts, Command, Decision, Matched, Outcome, Rate, RateOrigin, Split},
 };
 use serde::Serialize;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use super::{CLAIMS_MAX, ExplainError, Explainer, ReportLineage, Tree};
+use super::{CLAIMS_MAX, ExplainError, Explainer, Money, ReportLineage};
 
 /// A claim and everything that it rests on.
 #[derive(Debug, Clone, Serialize)]
@@ -74,41 +74,6 @@ pub struct SharedOrder {
     pub other_tenants: i64,
     /// The owner, where it is a claim of the same tenant.
     pub owner: Option<EventId>,
-}
-
-/// What a claim comes to, in its currency.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Money {
-    /// Of everything below.
-    pub currency: Currency,
-    /// The sale, in the reported currency.
-    pub sale: Option<Decimal>,
-    /// The shopper's share of what is left after the fee, as a percentage.
-    pub user_share_pct: Decimal,
-    /// By the terms.
-    pub expected: Parts,
-    /// In the books.
-    pub posted: Parts,
-    /// Paid out of the shopper's part.
-    pub paid: Decimal,
-    /// Whether user + creator + fee = commission + subsidy, of what is expected and of what is
-    /// posted; and the postings of the claim sum to what is posted.
-    pub adds_up: bool,
-}
-
-/// Who gets what.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Parts {
-    /// What the network owes.
-    pub commission: Decimal,
-    /// What the platform adds.
-    pub subsidy: Decimal,
-    /// What the platform keeps.
-    pub fee: Decimal,
-    /// The shopper's part.
-    pub user: Decimal,
-    /// The creator's part.
-    pub creator: Decimal,
 }
 
 /// The terms that a claim is decided by, as of its click.
@@ -416,75 +381,6 @@ fn reasons(row: &PgRow) -> Result<Vec<Reason>, ExplainError> {
     Ok(codes.into_iter().map(reason).collect())
 }
 
-impl Money {
-    fn read(row: &PgRow, postings: &[PostingLine]) -> Result<Self, ExplainError> {
-        let code: &str = row.try_get("currency")?;
-        let currency: Currency = code
-            .parse()
-            .map_err(|_| ExplainError::Invalid(format!("a currency {code:?}")))?;
-        let expected = Parts {
-            commission: row.try_get("expected_commission")?,
-            subsidy: row.try_get("expected_subsidy")?,
-            fee: row.try_get("expected_fee")?,
-            user: row.try_get("user_amount")?,
-            creator: row.try_get("creator_amount")?,
-        };
-        let posted = Parts {
-            commission: row.try_get("posted_commission")?,
-            subsidy: row.try_get("posted_subsidy")?,
-            fee: row.try_get("posted_fee")?,
-            user: row.try_get("posted_user")?,
-            creator: row.try_get("posted_creator")?,
-        };
-        let booked = Parts::booked(postings);
-        Ok(Self {
-            currency,
-            sale: row.try_get("order_value")?,
-            user_share_pct: row.try_get("user_pct")?,
-            expected,
-            posted,
-            paid: row.try_get("paid_amount")?,
-            adds_up: expected.add_up() && posted.add_up() && booked == posted,
-        })
-    }
-}
-
-impl Parts {
-    fn add_up(&self) -> bool {
-        self.user + self.creator + self.fee == self.commission + self.subsidy
-    }
-
-    /// What the lines of a claim come to.
-    fn booked(postings: &[PostingLine]) -> Self {
-        let sum = |accounts: &[&str]| -> Decimal {
-            let theirs = postings.iter();
-            let theirs = theirs.filter(|line| accounts.contains(&line.account.as_str()));
-            theirs.map(|line| line.amount).sum()
-        };
-        Self {
-            commission: -sum(&["network_receivable"]),
-            subsidy: -sum(&["promotion_expense"]),
-            fee: sum(&["platform_revenue"]),
-            user: sum(&["user_payable", "unclaimed"]),
-            creator: sum(&["creator_payable"]),
-        }
-    }
-
-    fn line(&self, currency: Currency) -> String {
-        let Self {
-            commission,
-            subsidy,
-            fee,
-            user,
-            creator,
-        } = self;
-        format!(
-            "user {user} + creator {creator} + fee {fee} = commission {commission} + subsidy \
-             {subsidy} {currency}"
-        )
-    }
-}
-
 impl PinnedTerms {
     fn of(matched: &Matched) -> Self {
         let terms = &matched.terms;
@@ -505,34 +401,6 @@ impl PinnedTerms {
             first_split: matched.split,
         }
     }
-
-    fn tree(&self) -> Tree {
-        let rate = match self.rate {
-            Rate::Percentage(percentage) => format!("{percentage}% of the sale"),
-            Rate::Flat(amount) => format!("{amount} each"),
-        };
-        let origin = match self.rate_origin {
-            RateOrigin::Offer => "the offer's",
-            RateOrigin::Override => "the tenant's own",
-        };
-        let rules = self
-            .commission_rules_version
-            .map_or_else(|| "none".to_owned(), |version| format!("version {version}"));
-        let mut children = vec![
-            Tree::leaf(format!("rate {rate} ({origin})")),
-            Tree::leaf(format!(
-                "tenant's settings version {}, campaign version {}, offer version {}",
-                self.tenant_version, self.campaign_version, self.offer_version
-            )),
-            Tree::leaf(format!("commission rules {rules}")),
-            Tree::leaf(format!(
-                "fraud rules version {}, score {}",
-                self.fraud_rules_version, self.score
-            )),
-        ];
-        children.extend(self.signals.iter().cloned().map(Tree::leaf));
-        Tree::new("terms as of the click", children)
-    }
 }
 
 impl ClaimLineage {
@@ -540,146 +408,4 @@ impl ClaimLineage {
     pub fn user_id(&self) -> Option<UserId> {
         self.click.as_ref().and_then(|click| click.user_id)
     }
-
-    pub(super) fn tree(&self) -> Tree {
-        let order = self.order.as_deref().unwrap_or("none");
-        let label = format!("claim {} ({}), order {order}", self.claim, self.status);
-        let mut children = vec![self.verdict_tree(), self.money_tree()];
-        children.extend(self.terms.as_ref().map(PinnedTerms::tree));
-        if !self.postings.is_empty() {
-            children.push(postings_tree(&self.postings));
-        }
-        children.extend(self.commands.iter().map(CommandLine::tree));
-        children.extend(self.payouts.iter().map(PaidBy::tree));
-        children.extend(self.click.as_ref().map(click_tree));
-        children.extend(self.reports.iter().map(ReportLineage::tree));
-        Tree::new(label, children)
-    }
-
-    fn verdict_tree(&self) -> Tree {
-        let network = self.network_status.as_deref().unwrap_or("nothing");
-        let mut children: Vec<Tree> = self
-            .reasons
-            .iter()
-            .map(|reason| match &reason.evidence {
-                Some(evidence) => Tree::leaf(format!("{}: {evidence}", reason.code)),
-                None => Tree::leaf(reason.code.clone()),
-            })
-            .collect();
-        let SharedOrder {
-            same_tenant,
-            other_tenants,
-            owner,
-        } = &self.shared_order;
-        if let Some(owner) = owner {
-            children.push(Tree::leaf(format!("the order is claim {owner}'s")));
-        }
-        for claim in same_tenant {
-            children.push(Tree::leaf(format!("claim {claim} names the same order")));
-        }
-        if *other_tenants > 0 {
-            let count = format!("{other_tenants} claims of other tenants name the same order");
-            children.push(Tree::leaf(count));
-        }
-        let label = format!(
-            "verdict: {}; the network says {network}; converted {}, payable from {}",
-            self.status, self.converted_at, self.payable_at
-        );
-        Tree::new(label, children)
-    }
-
-    fn money_tree(&self) -> Tree {
-        let money = &self.money;
-        let currency = money.currency;
-        let mut children = vec![
-            Tree::leaf(format!("expected: {}", money.expected.line(currency))),
-            Tree::leaf(format!("in the books: {}", money.posted.line(currency))),
-            Tree::leaf(format!("paid out: {} {currency}", money.paid)),
-        ];
-        let rating = self.rating.as_ref().and_then(|rating| {
-            let rating = rating.as_object()?;
-            let says: Vec<String> = rating
-                .iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(name, value)| format!("{name} {}", plain(value)))
-                .collect();
-            Some(Tree::leaf(format!("rated: {}", says.join(", "))))
-        });
-        children.extend(rating);
-        let sale = money
-            .sale
-            .map_or_else(|| "unknown".to_owned(), |sale| sale.to_string());
-        let sums = if money.adds_up {
-            "sums add up"
-        } else {
-            "SUMS DON'T ADD UP"
-        };
-        let share = money.user_share_pct;
-        let label = format!("sale {sale}, share of the shopper {share}%: {sums}");
-        Tree::new(label, children)
-    }
-}
-
-/// A JSON value without the quotes of a string.
-fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
-}
-
-pub(super) fn postings_tree(postings: &[PostingLine]) -> Tree {
-    let transactions = postings.chunk_by(|one, next| one.transaction == next.transaction);
-    let children = transactions
-        .map(|lines| {
-            let legs: Vec<String> = lines
-                .iter()
-                .map(|line| format!("{} {} {}", line.account, line.amount, line.currency))
-                .collect();
-            let transaction = lines.first().map_or(0, |line| line.transaction);
-            Tree::leaf(format!("transaction {transaction}: {}", legs.join(", ")))
-        })
-        .collect();
-    Tree::new("postings", children)
-}
-
-impl CommandLine {
-    fn tree(&self) -> Tree {
-        let label = format!(
-            "command {} by {} at {}: {}",
-            self.command_id, self.author, self.issued_at, self.reason
-        );
-        let what = Tree::leaf(self.body.to_string());
-        Tree::new(label, vec![what, Tree::leaf(self.position.to_string())])
-    }
-}
-
-impl PaidBy {
-    fn tree(&self) -> Tree {
-        let card = self.card_id.as_deref();
-        let card = card.map_or_else(String::new, |card| format!(", card {card}"));
-        Tree::leaf(format!(
-            "payout {} ({}) pays {}{card}",
-            self.payout_id, self.state, self.amount
-        ))
-    }
-}
-
-fn click_tree(click: &ClickFacts) -> Tree {
-    let user = click
-        .user_id
-        .map_or_else(|| "nobody known".to_owned(), |user| user.to_string());
-    let country = click
-        .country
-        .map_or_else(|| "unknown".to_owned(), |country| country.to_string());
-    let children = vec![
-        Tree::leaf(format!(
-            "link {}, campaign {}, offer {}, tenant {}",
-            click.link_id, click.campaign_id, click.offer_id, click.tenant_id
-        )),
-        Tree::leaf(format!("shopper {user}, country {country}")),
-    ];
-    Tree::new(
-        format!("click {} at {}", click.click_id, click.clicked_at),
-        children,
-    )
 }

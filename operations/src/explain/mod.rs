@@ -11,6 +11,8 @@
 //! What a claim owes to another tenant's claims is told as a number only.
 
 mod claim;
+mod claim_tree;
+mod money;
 mod payout;
 pub mod proof;
 mod report;
@@ -22,9 +24,8 @@ use serde::Serialize;
 use sqlx::PgPool;
 use stream::{Log, LogError};
 
-pub use claim::{
-    ClaimLineage, CommandLine, Money, PaidBy, PinnedTerms, PostingLine, Reason, SharedOrder,
-};
+pub use claim::{ClaimLineage, CommandLine, PaidBy, PinnedTerms, PostingLine, Reason, SharedOrder};
+pub use money::{Money, Parts};
 pub use payout::{ItemLineage, PayoutLineage, StepLine};
 pub use report::{RawEvidence, ReportLineage, UnmatchedLineage};
 pub use tree::Tree;
@@ -122,13 +123,11 @@ impl Explainer<'_> {
     }
 
     async fn conversion(&self, event_id: EventId) -> Result<Explanation, ExplainError> {
-        match self.claim_of(event_id).await? {
-            Some(claim) => Ok(Explanation::Claims(vec![self.claim(claim).await?])),
-            None => {
-                let unmatched = self.unmatched(event_id).await?;
-                Ok(Explanation::Unmatched(Box::new(unmatched)))
-            }
+        if let Some(claim) = self.claim_of(event_id).await? {
+            return Ok(Explanation::Claims(vec![self.claim(claim).await?]));
         }
+        let unmatched = self.unmatched(event_id).await?;
+        Ok(Explanation::Unmatched(Box::new(unmatched)))
     }
 }
 

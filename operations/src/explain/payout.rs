@@ -7,9 +7,8 @@ use serde::Serialize;
 use sqlx::Row;
 
 use super::{
-    ClaimLineage, ExplainError, Explainer, PostingLine, Tree,
-    claim::{lines, postings_tree},
-    report::position,
+    ClaimLineage, ExplainError, Explainer, PostingLine, Tree, claim::lines,
+    claim_tree::postings_tree, report::position,
 };
 
 /// A payout and everything that it rests on.

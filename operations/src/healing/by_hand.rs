@@ -107,7 +107,8 @@ impl Healer {
             | CommandBody::Correct(_)
             | CommandBody::ReleasePayout(_)
             | CommandBody::CancelPayout(_)
-            | CommandBody::ChannelSwitch(_) => return Ok(()),
+            | CommandBody::ChannelSwitch(_)
+            | CommandBody::ResendMessage(_) => return Ok(()),
         };
         match self.heal_by_hand(&command, by_hand).await? {
             Ok(heal) => {

@@ -244,7 +244,7 @@ impl Content<'_> {
 }
 
 /// A set as the stages read it.
-fn commission_rules(
+pub(super) fn commission_rules(
     set: &CommissionRuleSet,
     path: &str,
 ) -> Result<reference::CommissionRuleSet, Problem> {
@@ -281,7 +281,8 @@ fn scoped(rule: &CommissionRule) -> Result<ScopedRule, String> {
     })
 }
 
-fn rate(rate: &Rate) -> Result<events::Rate, String> {
+/// A rate as the stages read it.
+pub(super) fn rate(rate: &Rate) -> Result<events::Rate, String> {
     match (rate.pct, rate.flat) {
         (Some(percentage), None) => values::percentage(percentage).map(events::Rate::Percentage),
         (None, Some(flat)) => values::amount(flat).map(events::Rate::Flat),

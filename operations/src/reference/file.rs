@@ -33,6 +33,8 @@ pub struct ReferenceFile {
     pub users: Vec<User>,
     /// Who runs which tenant.
     pub members: Vec<Member>,
+    /// By which rail people are paid.
+    pub payout_methods: Vec<PayoutMethod>,
     /// Instances of affiliate networks.
     pub networks: Vec<Network>,
     /// Merchants' offers.
@@ -130,6 +132,30 @@ impl std::fmt::Debug for User {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("User")
             .field("user_id", &self.user_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// By which rail a person is paid, from an instant on.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PayoutMethod {
+    /// The person.
+    pub user_id: UserId,
+    /// From when on: payout runs up to an earlier instant don't see it.
+    pub effective_at: Timestamp,
+    /// The rail's name.
+    pub method: String,
+    /// The rail's own token of the account, where it needs one.
+    pub destination: Option<String>,
+}
+
+/// Without the destination: a debug form may end in a log.
+impl std::fmt::Debug for PayoutMethod {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PayoutMethod")
+            .field("user_id", &self.user_id)
+            .field("method", &self.method)
             .finish_non_exhaustive()
     }
 }

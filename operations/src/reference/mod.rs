@@ -10,6 +10,7 @@ mod editions;
 pub mod file;
 mod known;
 mod problem;
+mod supposed;
 pub mod validation;
 mod versions;
 
@@ -27,8 +28,9 @@ use sqlx::{PgConnection, PgPool, Postgres};
 pub use file::ReferenceFile;
 pub use known::{Known, KnownOffer};
 pub use problem::{Problem, Problems};
+pub use supposed::suppose;
 
-use file::{Campaign, Link, Member, Network, Offer, Tenant, User};
+use file::{Campaign, Link, Member, Network, Offer, PayoutMethod, Tenant, User};
 use validation::Notice;
 
 /// Imports go one at a time: what one is checked against is what it is saved to.
@@ -182,6 +184,7 @@ async fn add(
     };
     import.tenants(&file.tenants).await?;
     import.people(&file.users, &file.members).await?;
+    import.payout_methods(&file.payout_methods).await?;
     import.networks(&file.networks).await?;
     import.offers(&file.offers).await?;
     import.campaigns(&file.campaigns).await?;
@@ -247,7 +250,11 @@ impl Import<'_> {
             .bind(phone.map(|phone| hashed.phone(phone)))
             .bind(email.map(|email| hashed.email(email)))
             .bind(&user.kyc_hash);
+            let known = self.added.rows();
             self.insert("users", insert).await?;
+            if let (Some(phone), true) = (phone, self.added.rows() == known) {
+                self.phone(user.user_id, phone).await?;
+            }
         }
         for member in members {
             let insert = sqlx::query(
@@ -258,6 +265,45 @@ impl Import<'_> {
             .bind(member.user_id.uuid())
             .bind(member.since.to_datetime());
             self.insert("tenant_members", insert).await?;
+        }
+        Ok(())
+    }
+
+    /// For a person who is there without a number; one that is there is not replaced.
+    async fn phone(&mut self, user_id: UserId, phone: &str) -> Result<(), ReferenceError> {
+        let Contacts { hashed, sealed } = self.contacts;
+        let sealed = sealed.seal(Subject::Phone(user_id), &phone.into())?;
+        let added: bool = sqlx::query_scalar("SELECT add_phone($1, $2, $3)")
+            .bind(user_id.uuid())
+            .bind(sealed.to_bytes())
+            .bind(hashed.phone(phone))
+            .fetch_one(&mut *self.connection)
+            .await?;
+        self.added.count("phone numbers", u64::from(added));
+        Ok(())
+    }
+
+    async fn payout_methods(&mut self, methods: &[PayoutMethod]) -> Result<(), ReferenceError> {
+        for chosen in methods {
+            let subject = Subject::Destination(chosen.user_id);
+            let destination = chosen.destination.as_deref();
+            let sealed = destination
+                .map(|destination| self.contacts.sealed.seal(subject, &destination.into()))
+                .transpose()?;
+            let insert = sqlx::query(
+                "INSERT INTO user_payout_methods
+                     (user_id, effective_at, method, destination_sealed, saved_at)
+                 SELECT $1, $2, $3, $4, $5
+                 WHERE NOT EXISTS (SELECT FROM users u
+                                   WHERE u.user_id = $1 AND u.erased_at IS NOT NULL)
+                 ON CONFLICT (user_id, effective_at) DO NOTHING",
+            )
+            .bind(chosen.user_id.uuid())
+            .bind(chosen.effective_at.to_datetime())
+            .bind(&chosen.method)
+            .bind(sealed.map(|sealed| sealed.to_bytes()))
+            .bind(self.now.to_datetime());
+            self.insert("user_payout_methods", insert).await?;
         }
         Ok(())
     }

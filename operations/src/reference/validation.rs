@@ -5,6 +5,7 @@
 
 mod commission_rules;
 mod fraud_rules;
+mod payout_methods;
 mod placement;
 mod terms;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub(super) fn plan<'a>(
 ) -> Result<Plan<'a>, Problems> {
     let mut checks = Checks::new(file, known);
     checks.tenants();
+    checks.payout_methods();
     checks.networks();
     checks.offers();
     checks.campaigns();

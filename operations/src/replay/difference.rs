@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use processors::rules::split::Parts;
 use rust_decimal::Decimal;
 use schemas::{ClickId, Currency, EventId, Minor, Position, TenantId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Span;
@@ -23,6 +23,8 @@ pub struct ReplayReport {
     pub reports_in_span: u64,
     /// Claims that the span touches, compared with their rows.
     pub claims: u64,
+    /// How many were folded and compared in a second, reading aside.
+    pub folded_per_second: u64,
     /// Claims that differ.
     pub different: u64,
     /// Reports that the ledger had no decision on yet, and claims of which only the payment is
@@ -41,7 +43,7 @@ pub struct ReplayReport {
 }
 
 /// Why a claim's row isn't what the replay has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Today's code decides one of its reports, or a neighbour's, otherwise than it was decided.
@@ -200,7 +202,10 @@ impl fmt::Display for ReplayReport {
             writeln!(f, "{} not yet applied by the ledger", self.not_yet_applied)?;
         }
         for position in &self.usable_now {
-            writeln!(f, "{position} was given up, and can be used by now: redrive it")?;
+            writeln!(
+                f,
+                "{position} was given up, and can be used by now: redrive it"
+            )?;
         }
         for (cause, totals) in &self.causes {
             writeln!(f, "\n{}: {} claims", cause.words(), totals.claims)?;
@@ -235,7 +240,11 @@ impl fmt::Display for Difference {
         let (claim, click, tenant) = (self.claim, self.click_id, self.tenant_id);
         writeln!(f, "  claim {claim} of click {click}, tenant {tenant}{kind}")?;
         if !self.decided_otherwise.is_empty() {
-            writeln!(f, "    decided otherwise: {}", self.decided_otherwise.join(", "))?;
+            writeln!(
+                f,
+                "    decided otherwise: {}",
+                self.decided_otherwise.join(", ")
+            )?;
         }
         for Column {
             column,
@@ -243,7 +252,10 @@ impl fmt::Display for Difference {
             replay,
         } in &self.columns
         {
-            writeln!(f, "    {column}: {ledger} in the ledger, {replay} by the log")?;
+            writeln!(
+                f,
+                "    {column}: {ledger} in the ledger, {replay} by the log"
+            )?;
         }
         Ok(())
     }

@@ -19,11 +19,7 @@ use super::{
 };
 
 /// The claims of a neighbourhood, as a fold has them.
-pub(super) fn claims(
-    reports: &[Packed],
-    side: Side,
-    beside: &Beside,
-) -> Vec<ClaimState> {
+pub(super) fn claims(reports: &[Packed], side: Side, beside: &Beside) -> Vec<ClaimState> {
     let mut neighbourhood = Neighbourhood::default();
     let mut heals: HashMap<Position, Vec<HealClaim>> = HashMap::new();
     for report in reports.iter().filter_map(|packed| packed.unpack(side)) {

@@ -65,7 +65,8 @@ impl Beside {
                     CommandBody::MatchByHand(_)
                     | CommandBody::ReleasePayout(_)
                     | CommandBody::CancelPayout(_)
-                    | CommandBody::ChannelSwitch(_) => return,
+                    | CommandBody::ChannelSwitch(_)
+                    | CommandBody::ResendMessage(_) => return,
                 };
                 // The first one under an id counts.
                 if seen.insert(command.command_id) {
@@ -97,8 +98,10 @@ impl Beside {
                 if span.holds(record.position, record.appended_at) {
                     touched.insert(result.payout_id);
                 }
-                let state = states.entry(result.payout_id).or_insert(PayoutState::Queued);
-                *state = state.after(result.step);
+                let state = states
+                    .entry(result.payout_id)
+                    .or_insert(PayoutState::Queued);
+                *state = state.after_result(result.step, result.attempt);
             })
             .await?;
         for (payout_id, payout) in payouts {

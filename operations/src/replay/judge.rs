@@ -51,17 +51,11 @@ impl Judge {
     /// Decides a record. `report` is absent where the log doesn't hold it any more; then what the
     /// decision repeats of it has to do.
     pub fn judge(&self, decision: Decision, report: Option<&ConversionReported>) -> Judged {
-        let repeated;
-        let report = match report {
-            Some(report) => report,
-            None => {
-                repeated = report_of(&decision);
-                &repeated
-            }
-        };
+        let repeated = report.is_none().then(|| report_of(&decision));
+        let report = report.or(repeated.as_ref());
         let of = |decisions: &Decisions| match decisions {
             Decisions::Recorded => Report::from_decision(&decision),
-            Decisions::Anew(reference) => self.anew(&decision, report, reference),
+            Decisions::Anew(reference) => self.anew(&decision, report?, reference),
         };
         let first = of(&self.first);
         let second = of(&self.second);
@@ -80,9 +74,10 @@ impl Judge {
         report: &ConversionReported,
         reference: &ReferenceData,
     ) -> Option<Report> {
-        let (recorded, looked_up) = match (&decision.outcome, LookedUp::recorded(decision)) {
-            (Outcome::Matched(matched), Some(looked_up)) => (matched, looked_up),
-            _ => return None,
+        let looked_up = LookedUp::recorded(decision)?;
+        let recorded = match &decision.outcome {
+            Outcome::Matched(matched) => matched,
+            Outcome::Unmatched(_) | Outcome::Ignored(_) | Outcome::Poisoned(_) => return None,
         };
         let (position, appended_at) = (decision.source, decision.appended_at);
         let mut anew = decide(
@@ -126,9 +121,9 @@ fn report_of(decision: &Decision) -> ConversionReported {
 pub(super) fn usable_now(decision: &Decision, report: Option<&ConversionReported>) -> bool {
     match &decision.outcome {
         Outcome::Matched(_) | Outcome::Unmatched(_) => false,
-        Outcome::Ignored(_) => report.is_some_and(|report| {
-            report.malformed.is_none() && report.reported.is_some()
-        }),
+        Outcome::Ignored(_) => {
+            report.is_some_and(|report| report.malformed.is_none() && report.reported.is_some())
+        }
         Outcome::Poisoned(_) => report.is_some(),
     }
 }

@@ -12,13 +12,16 @@ use sinks::ledger::{
     CONSUMER, LedgerError,
     claim_rows::{self, ClaimRow},
 };
-use sqlx::{PgPool, Postgres, Row, Transaction};
+use sqlx::{PgConnection, PgPool, Postgres, Row, Transaction};
 use stream::Log;
 
 use super::{ReplayError, reading::Watermark};
 
+/// Before every click.
+const NEVER: Timestamp = Timestamp::from_millis(i64::MIN);
+
 /// A transaction that sees one moment until it ends.
-pub(super) struct Moment {
+pub(crate) struct Moment {
     transaction: Transaction<'static, Postgres>,
     pub watermark: Watermark,
     pub retired_before: Timestamp,
@@ -69,14 +72,23 @@ impl Moment {
         Ok(Self {
             transaction,
             watermark,
-            retired_before: retired_before
-                .map_or(Timestamp::from_millis(i64::MIN), Timestamp::from),
+            retired_before: retired_before.map_or(NEVER, Timestamp::from),
             payouts_at_rest: !unsent && read,
         })
     }
 
+    /// The connection of the transaction.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+
+    /// Before when claims are final, if any are.
+    pub fn retired_before(&self) -> Option<Timestamp> {
+        (self.retired_before != NEVER).then_some(self.retired_before)
+    }
+
     /// The rows that are wanted, by claim. Memory: about 40 bytes each.
-    pub async fn rows(
+    pub(super) async fn rows(
         &mut self,
         wanted: impl Fn(&ClaimRow) -> bool,
     ) -> Result<Rows, ReplayError> {
@@ -166,7 +178,10 @@ impl Rows {
 
     /// Rows of claims that no fold had.
     pub fn unseen(&self) -> Vec<EventId> {
-        let unseen = self.0.iter().filter(|(_, mark)| !mark.seen.load(Ordering::Relaxed));
+        let unseen = self
+            .0
+            .iter()
+            .filter(|(_, mark)| !mark.seen.load(Ordering::Relaxed));
         let mut unseen: Vec<_> = unseen.map(|(claim, _)| *claim).collect();
         unseen.sort_unstable();
         unseen

@@ -11,6 +11,7 @@
 //! says which claims are compared, not what is read: that is the whole log, up to the moment that
 //! the ledger had applied (docs/adr/0015). What lies beyond is "not yet applied".
 
+mod comparison;
 mod difference;
 mod failure;
 mod folding;
@@ -22,33 +23,31 @@ mod published;
 mod reading;
 mod span;
 mod store;
+mod what_if;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use processors::rules::split::Parts;
-use schemas::{EventId, TenantId, Timestamp, events::StatusReason, reference::ReferenceData};
-use sinks::ledger::claim_rows::ClaimRow;
+use schemas::{EventId, TenantId, Timestamp, reference::ReferenceData};
 use sqlx::PgPool;
 use stream::Log;
 
+pub(crate) use self::ledger::Moment;
+use self::{
+    comparison::{Comparison, Known},
+    history::{Beside, Scope},
+    judge::{Decisions, Judge},
+    published::Published,
+    reading::{Pace, Source},
+};
 pub use self::{
     difference::{Amounts, Cause, Column, Difference, Kind, Misbooked, ReplayReport, Totals},
     failure::ReplayError,
     reading::Progress,
     span::{Bound, Span},
-};
-use self::{
-    folding::{by_name, claims, each},
-    history::{Beside, Grouped, Scope},
-    judge::{Decisions, Judge},
-    ledger::{Found, Moment, Rows},
-    neighbours::Neighbourhoods,
-    published::Published,
-    reading::{Pace, Source},
-    store::{Packed, Side},
+    what_if::{Group, WhatIfReport},
 };
 
 /// Rows looked up at a time.
@@ -96,26 +95,6 @@ impl Default for ReplaySettings {
     }
 }
 
-/// A claim that doesn't stand in the ledger as the fold has it.
-struct Mismatch {
-    row: ClaimRow,
-    found: Found,
-    /// What a fold of the recorded decisions has, where some of its neighbourhood's are others.
-    recorded: Option<ClaimRow>,
-    decided_otherwise: Vec<&'static str>,
-    corrected: bool,
-}
-
-/// What a thread found.
-#[derive(Default)]
-struct Compared {
-    claims: u64,
-    mismatches: Vec<Mismatch>,
-    /// Claims of the recorded decisions that today's have under no name.
-    vanished: Vec<EventId>,
-    failed: Option<ReplayError>,
-}
-
 impl Replay {
     /// Folds the log, and compares. Nothing is changed.
     ///
@@ -143,23 +122,22 @@ impl Replay {
             pace: &pace,
         };
         let beside = Arc::new(Beside::read(&source, &settings.span).await?);
-        let mut comparison = Comparison {
-            settings,
-            beside: &beside,
-            rows: None,
-            outcome: Compared::default(),
-        };
-        let (read, neighbourhoods) =
-            history::read(&source, &judge, &beside, &scope, async |grouped, neighbours| {
-                comparison.take(grouped, neighbours, &mut moment).await
-            })
-            .await?;
+        let mut comparison = Comparison::new(settings, &beside);
+        let (read, _) = history::read(
+            &source,
+            &judge,
+            &beside,
+            &scope,
+            async |grouped, neighbours| comparison.take(grouped, neighbours, &mut moment).await,
+        )
+        .await?;
         let mut report = ReplayReport {
             equal: true,
             span: settings.span,
             reports: read.reports,
             reports_in_span: read.in_span,
             claims: comparison.outcome.claims,
+            folded_per_second: comparison.outcome.claims_per_second(),
             different: 0,
             not_yet_applied: read.undecided,
             usable_now: read.usable_now,
@@ -167,8 +145,8 @@ impl Replay {
             differences: Vec::new(),
             corrections: Vec::new(),
         };
-        drop(neighbourhoods);
-        self.explain(comparison, &mut moment, &mut report).await?;
+        self.explain(settings, comparison, &mut moment, &mut report)
+            .await?;
         moment.close().await?;
         report.equal = report.different == 0 && report.usable_now.is_empty();
         Ok(report)
@@ -177,19 +155,19 @@ impl Replay {
     /// Says of each mismatch what differs, and why.
     async fn explain(
         &self,
+        settings: &ReplaySettings,
         comparison: Comparison<'_>,
         moment: &mut Moment,
         report: &mut ReplayReport,
     ) -> Result<(), ReplayError> {
-        let Comparison {
-            settings,
-            rows,
-            outcome,
-            ..
-        } = comparison;
+        let unseen = comparison.unseen();
+        let outcome = comparison.outcome;
         let vanished: BTreeSet<EventId> = outcome.vanished.into_iter().collect();
-        let unseen = rows.map(|rows| rows.unseen()).unwrap_or_default();
-        let clicks = outcome.mismatches.iter().map(|one| one.row.click()).collect();
+        let clicks = outcome
+            .mismatches
+            .iter()
+            .map(|one| one.row.click())
+            .collect();
         let published = Published::read(&*self.log, &clicks).await?;
         for mismatches in outcome.mismatches.chunks(ROWS_AT_A_TIME) {
             let names: Vec<_> = mismatches.iter().map(|one| one.row.claim()).collect();
@@ -229,216 +207,5 @@ impl ReplaySettings {
 
     fn concerns(&self, tenant: TenantId) -> bool {
         self.tenant.is_none_or(|wanted| wanted == tenant)
-    }
-}
-
-/// A comparison on its way.
-struct Comparison<'a> {
-    settings: &'a ReplaySettings,
-    beside: &'a Arc<Beside>,
-    /// Read once it is known whose rows are wanted.
-    rows: Option<Arc<Rows>>,
-    outcome: Compared,
-}
-
-impl Comparison<'_> {
-    async fn take(
-        &mut self,
-        grouped: Grouped,
-        neighbourhoods: &Neighbourhoods,
-        moment: &mut Moment,
-    ) -> Result<(), ReplayError> {
-        let whole = self.settings.span.whole();
-        if self.rows.is_none() {
-            let touched = |row: &ClaimRow| match neighbourhoods.of(row.click()) {
-                Some(neighbours) => whole || neighbourhoods.touched(neighbours),
-                None => whole,
-            };
-            let wanted = |row: &ClaimRow| self.settings.concerns(row.tenant()) && touched(row);
-            self.rows = Some(Arc::new(moment.rows(wanted).await?));
-        }
-        let rows = self.rows.clone().unwrap_or_default();
-        let settings = self.settings.clone();
-        let beside = Arc::clone(self.beside);
-        let touched: Option<BTreeSet<_>> = (!whole).then(|| {
-            let all = grouped.iter().map(|packed| packed.neighbours);
-            all.filter(|one| neighbourhoods.touched(*one)).collect()
-        });
-        let outcomes = tokio::task::spawn_blocking(move || {
-            let wanted = |neighbours| match &touched {
-                Some(touched) => touched.contains(&neighbours),
-                None => true,
-            };
-            each(&grouped, wanted, |reports, compared: &mut Compared| {
-                if let Err(error) = compare(reports, &settings, &beside, &rows, compared) {
-                    compared.failed = Some(error);
-                }
-            })
-        });
-        for outcome in outcomes.await? {
-            if let Some(error) = outcome.failed {
-                return Err(error);
-            }
-            self.outcome.claims += outcome.claims;
-            self.outcome.mismatches.extend(outcome.mismatches);
-            self.outcome.vanished.extend(outcome.vanished);
-        }
-        Ok(())
-    }
-}
-
-/// Compares the claims of a neighbourhood with their rows.
-fn compare(
-    reports: &[Packed],
-    settings: &ReplaySettings,
-    beside: &Beside,
-    rows: &Rows,
-    compared: &mut Compared,
-) -> Result<(), ReplayError> {
-    let states = claims(reports, Side::Second, beside);
-    let otherwise = reports.iter().any(|packed| !packed.same());
-    let recorded = if otherwise {
-        by_name(claims(reports, Side::First, beside))
-    } else {
-        BTreeMap::new()
-    };
-    let gone = |name: &&EventId| !states.iter().any(|state| state.name == **name);
-    compared.vanished.extend(recorded.keys().filter(gone));
-    for state in &states {
-        if !settings.concerns(state.click.tenant_id) {
-            continue;
-        }
-        compared.claims += 1;
-        let row = ClaimRow::of(state);
-        let found = rows.find(&row)?;
-        if found == Found::Equal {
-            continue;
-        }
-        let own = reports.iter().filter(|packed| state.holds(packed.event_id));
-        let decided_otherwise: BTreeSet<_> = own.flat_map(Packed::otherwise).collect();
-        compared.mismatches.push(Mismatch {
-            row,
-            found,
-            recorded: recorded.get(&state.name).map(ClaimRow::of),
-            decided_otherwise: decided_otherwise.into_iter().collect(),
-            corrected: state.reasons().any(|reason| reason == StatusReason::Corrected),
-        });
-    }
-    Ok(())
-}
-
-/// What is known about a claim that differs.
-struct Known<'a> {
-    row: Option<&'a ClaimRow>,
-    published: &'a Published,
-    payouts_at_rest: bool,
-}
-
-impl Known<'_> {
-    fn add(
-        &self,
-        mismatch: &Mismatch,
-        settings: &ReplaySettings,
-        report: &mut ReplayReport,
-    ) -> Result<(), ReplayError> {
-        let replayed = &mismatch.row;
-        let columns = match self.row {
-            Some(row) => columns(row, replayed)?,
-            None => Vec::new(),
-        };
-        if mismatch.found == Found::Different && columns.is_empty() {
-            // The same, written differently.
-            return Ok(());
-        }
-        let payment = |column: &Column| ["paid_amount", "status"].contains(&&*column.column);
-        let owed = |status: &str| ["confirmed", "paid"].contains(&status);
-        if let Some(row) = self.row
-            && !self.payouts_at_rest
-            && columns.iter().all(payment)
-            && owed(row.status())
-            && owed(replayed.status())
-        {
-            report.not_yet_applied += 1;
-            return Ok(());
-        }
-        let (kind, booked) = match self.row {
-            Some(row) => (Kind::Different, row.posted()),
-            None => (Kind::Missing, Parts::default()),
-        };
-        let cause = self.cause(mismatch)?;
-        let (target, currency) = (replayed.posted(), replayed.currency());
-        report.count(cause, |totals| totals.add(target, booked, currency));
-        report.corrections.push(Misbooked {
-            claim: replayed.claim(),
-            tenant_id: replayed.tenant(),
-            currency,
-            cause,
-            booked,
-            target,
-            corrected: mismatch.corrected.then_some(target),
-        });
-        if report.differences.len() < settings.shown_max {
-            report.differences.push(Difference {
-                claim: replayed.claim(),
-                click_id: replayed.click(),
-                tenant_id: replayed.tenant(),
-                kind,
-                cause,
-                decided_otherwise: mismatch.decided_otherwise.clone(),
-                columns,
-            });
-        }
-        Ok(())
-    }
-
-    fn cause(&self, mismatch: &Mismatch) -> Result<Cause, ReplayError> {
-        if let (Some(recorded), Some(row)) = (&mismatch.recorded, self.row)
-            && columns(row, recorded)?.is_empty()
-        {
-            return Ok(Cause::DecidedOtherwise);
-        }
-        let by_the_log = mismatch.recorded.as_ref().unwrap_or(&mismatch.row);
-        Ok(match self.published.of(mismatch.row.claim()) {
-            Some(told) if by_the_log.told(told) => Cause::Altered,
-            Some(told) if self.row.is_none_or(|row| row.told(told)) => Cause::FoldedOtherwise,
-            Some(_) | None => Cause::Unexplained,
-        })
-    }
-}
-
-fn columns(row: &ClaimRow, replayed: &ClaimRow) -> Result<Vec<Column>, ReplayError> {
-    let differences = row.differences(replayed)?.into_iter();
-    Ok(differences
-        .map(|(column, ledger, replay)| Column {
-            column,
-            ledger,
-            replay,
-        })
-        .collect())
-}
-
-impl ReplayReport {
-    fn count(&mut self, cause: Cause, add: impl FnOnce(&mut Totals)) {
-        self.different += 1;
-        add(self.causes.entry(cause).or_default());
-    }
-
-    /// A row that the fold has no claim for.
-    fn add_extra(&mut self, row: &ClaimRow, cause: Cause, shown_max: usize) {
-        let (booked, currency) = (row.posted(), row.currency());
-        self.count(cause, |totals| {
-            totals.add(Parts::default(), booked, currency);
-        });
-        if self.differences.len() < shown_max {
-            self.differences.push(Difference {
-                claim: row.claim(),
-                click_id: row.click(),
-                tenant_id: row.tenant(),
-                kind: Kind::Extra,
-                cause,
-                decided_otherwise: Vec::new(),
-                columns: Vec::new(),
-            });
-        }
     }
 }

@@ -33,7 +33,7 @@ const BATCHES_WAITING: usize = 4;
 
 /// Where the ledger stood: the next offset of each partition that it reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Watermark(pub BTreeMap<Partition, i64>);
+pub(crate) struct Watermark(pub BTreeMap<Partition, i64>);
 
 impl Watermark {
     pub fn end(&self, partition: Partition) -> i64 {
@@ -47,7 +47,9 @@ pub(super) async fn records(log: &dyn Log, watermark: &Watermark) -> Result<u64,
     for (topic, partition) in watermark.0.keys().copied() {
         if topic != Topic::Clicks {
             let low = log.watermarks(topic, partition).await?.low;
-            records += (watermark.end((topic, partition)) - low).max(0).unsigned_abs();
+            records += (watermark.end((topic, partition)) - low)
+                .max(0)
+                .unsigned_abs();
         }
     }
     for partition in 0..Topic::Conversions.partitions() {
@@ -113,13 +115,6 @@ pub(super) struct Batch {
     pub usable_now: Vec<Position>,
 }
 
-/// What has no counterpart yet. In a copied log the two may stand in different partitions.
-#[derive(Debug, Default)]
-struct Unjoined {
-    reports: HashMap<Position, Option<ConversionReported>>,
-    decisions: HashMap<Position, Decision>,
-}
-
 /// What all partitions together left.
 #[derive(Debug, Default)]
 pub(super) struct Left {
@@ -148,7 +143,7 @@ impl Source<'_> {
             iter(partitions)
                 .map(|partition| self.partition(partition, judge, sender.clone()))
                 .buffer_unordered(PARTITIONS_AT_ONCE)
-                .try_collect::<Vec<Unjoined>>()
+                .try_collect::<Vec<Joining>>()
                 .await
                 .inspect(|_| drop(sender))
         };
@@ -157,20 +152,31 @@ impl Source<'_> {
                 collect(batch);
             }
         };
-        let (unjoined, ()) = tokio::join!(read, collected);
-        let mut all = Unjoined::default();
-        for unjoined in unjoined? {
-            all.reports.extend(unjoined.reports);
-            all.decisions.extend(unjoined.decisions);
+        let (partitions, ()) = tokio::join!(read, collected);
+        let mut partitions = partitions?;
+        let mut reports = HashMap::new();
+        let mut decisions = HashMap::new();
+        for partition in &mut partitions {
+            reports.extend(partition.reports.drain());
+            decisions.extend(partition.decisions.drain());
         }
+        let joined = |position| {
+            partitions
+                .iter()
+                .any(|partition| partition.joined.holds(position))
+        };
         let mut batch = Batch::default();
-        for (position, decision) in all.decisions {
-            let report = all.reports.remove(&position).flatten();
-            batch.take(judge, decision, report.as_ref());
+        for (position, decision) in decisions {
+            // Repeated in another partition.
+            if !joined(position) {
+                let report = reports.remove(&position).flatten();
+                batch.take(judge, decision, report.as_ref());
+            }
         }
         collect(batch);
+        reports.retain(|position, _| !joined(*position));
         Ok(Left {
-            undecided: all.reports.len() as u64,
+            undecided: reports.len() as u64,
         })
     }
 
@@ -180,29 +186,37 @@ impl Source<'_> {
         partition: i32,
         judge: &Arc<Judge>,
         sender: mpsc::Sender<Batch>,
-    ) -> Result<Unjoined, ReplayError> {
-        let end = self.log.watermarks(Topic::Conversions, partition).await?.high;
+    ) -> Result<Joining, ReplayError> {
+        let end = self
+            .log
+            .watermarks(Topic::Conversions, partition)
+            .await?
+            .high;
         let mut reports = self.reader((Topic::Conversions, partition), end).await?;
         let decided = (Topic::Decisions, partition);
         let mut decisions = self.reader(decided, self.watermark.end(decided)).await?;
         let mut joining = Joining::default();
         loop {
             // Whichever lags; the other once that is at its end.
-            let unjoined = &joining.unjoined;
-            let lagging = unjoined.reports.len() <= unjoined.decisions.len();
-            let reading_reports = !reports.left.is_empty() && (lagging || decisions.left.is_empty());
-            let reader = if reading_reports { &mut reports } else { &mut decisions };
+            let lagging = joining.reports.len() <= joining.decisions.len();
+            let reading_reports =
+                !reports.left.is_empty() && (lagging || decisions.left.is_empty());
+            let reader = if reading_reports {
+                &mut reports
+            } else {
+                &mut decisions
+            };
             let Some(records) = next(reader).await? else {
-                return Ok(joining.unjoined);
+                return Ok(joining);
             };
             let count = records.len();
             let judge = Arc::clone(judge);
             // Decoding and deciding is work for a thread of its own.
             let joined = tokio::task::spawn_blocking(move || {
                 let batch = if reading_reports {
-                    joining.reports(&records, &judge)
+                    joining.take_reports(&records, &judge)
                 } else {
-                    joining.decisions(&records, &judge)
+                    joining.take_decisions(&records, &judge)
                 };
                 (joining, batch)
             });
@@ -254,44 +268,53 @@ pub(super) async fn next(reader: &mut Reader<'_>) -> Result<Option<Vec<Record>>,
     })
 }
 
-/// A partition on its way: what waits for its counterpart, and what was decided already.
+/// A partition on its way. In a copied log a report and its decision may stand in different ones.
 #[derive(Debug, Default)]
 struct Joining {
-    unjoined: Unjoined,
-    decided: Positions,
+    /// Reports that wait for their decision; those that can't be read, as nothing.
+    reports: HashMap<Position, Option<ConversionReported>>,
+    /// Decisions that wait for their report.
+    decisions: HashMap<Position, Decision>,
+    joined: Positions,
 }
 
 impl Joining {
-    fn reports(&mut self, records: &[Record], judge: &Judge) -> Batch {
+    fn take_reports(&mut self, records: &[Record], judge: &Judge) -> Batch {
         let mut batch = Batch::default();
         for record in records {
             let origin = Origin::of(record).unwrap_or_else(|_| Origin::in_place(record));
             let report: Option<ConversionReported> = codec::decode(&record.value).ok();
-            match self.unjoined.decisions.remove(&origin.position) {
-                Some(decision) => batch.take(judge, decision, report.as_ref()),
-                None if self.decided.holds(origin.position) => {}
+            match self.decisions.remove(&origin.position) {
+                Some(decision) => {
+                    self.joined.insert(origin.position);
+                    batch.take(judge, decision, report.as_ref());
+                }
                 None => {
-                    self.unjoined.reports.insert(origin.position, report);
+                    self.reports.insert(origin.position, report);
                 }
             }
         }
         batch
     }
 
-    fn decisions(&mut self, records: &[Record], judge: &Judge) -> Batch {
+    /// The first decision for a position counts.
+    fn take_decisions(&mut self, records: &[Record], judge: &Judge) -> Batch {
         let mut batch = Batch::default();
         let decisions = records
             .iter()
             // What can't be read is in `dead-letters`, and the ledger left it out too.
             .filter_map(|record| codec::decode::<Decision>(&record.value).ok());
         for decision in decisions {
-            if !self.decided.insert(decision.source) {
+            if self.joined.holds(decision.source) {
                 continue;
             }
-            match self.unjoined.reports.remove(&decision.source) {
-                Some(report) => batch.take(judge, decision, report.as_ref()),
+            match self.reports.remove(&decision.source) {
+                Some(report) => {
+                    self.joined.insert(decision.source);
+                    batch.take(judge, decision, report.as_ref());
+                }
                 None => {
-                    self.unjoined.decisions.insert(decision.source, decision);
+                    self.decisions.entry(decision.source).or_insert(decision);
                 }
             }
         }
@@ -309,13 +332,9 @@ impl Positions {
         (block, 1 << position.offset.rem_euclid(64))
     }
 
-    /// Whether it is new.
-    fn insert(&mut self, position: Position) -> bool {
+    fn insert(&mut self, position: Position) {
         let (block, bit) = Self::place(position);
-        let bits = self.0.entry(block).or_default();
-        let new = *bits & bit == 0;
-        *bits |= bit;
-        new
+        *self.0.entry(block).or_default() |= bit;
     }
 
     fn holds(&self, position: Position) -> bool {

@@ -117,7 +117,10 @@ mod tests {
             to: Some(Bound::Position(at(3, 7))),
         };
         let held = |partition, offset| span.holds(at(partition, offset), Timestamp::default());
-        assert_eq!([4, 5, 6, 7].map(|offset| held(3, offset)), [false, true, true, false]);
+        assert_eq!(
+            [4, 5, 6, 7].map(|offset| held(3, offset)),
+            [false, true, true, false]
+        );
         assert!(!held(2, 5));
     }
 
@@ -127,7 +130,13 @@ mod tests {
         assert_eq!(bound("conversions/3/5"), Ok(Bound::Position(at(3, 5))));
         let millis = Timestamp::from_millis(1_790_000_000_000);
         assert_eq!(bound("2026-09-21T14:13:20Z"), Ok(Bound::Time(millis)));
-        for text in ["", "yesterday", "conversions/12/0", "conversions/3/-1", "sales/1/1"] {
+        for text in [
+            "",
+            "yesterday",
+            "conversions/12/0",
+            "conversions/3/-1",
+            "sales/1/1",
+        ] {
             assert!(bound(text).is_err(), "{text}");
         }
     }

@@ -35,10 +35,10 @@ struct Facts {
 /// Where a click leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Place {
-    tenant_id: TenantId,
-    campaign_id: CampaignId,
-    link_id: LinkId,
-    offer_id: OfferId,
+    tenant: TenantId,
+    campaign: CampaignId,
+    link: LinkId,
+    offer: OfferId,
 }
 
 /// The fields of a report, but for the click reference, which no fold reads.
@@ -151,10 +151,10 @@ impl Packer {
             signals,
         } = report.matched.click;
         let place = Place {
-            tenant_id,
-            campaign_id,
-            link_id,
-            offer_id,
+            tenant: tenant_id,
+            campaign: campaign_id,
+            link: link_id,
+            offer: offer_id,
         };
         let place = self.places.entry(place).or_insert_with(|| Arc::new(place));
         let place = Arc::clone(place);
@@ -204,13 +204,13 @@ impl Packer {
     }
 
     fn fields(&mut self, reported: Reported) -> Fields {
-        let goal_id = reported.goal_id.map(|goal| match self.goals.get(&*goal) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let goal: Arc<str> = goal.into();
-                self.goals.insert(Arc::clone(&goal));
-                goal
+        let goal_id = reported.goal_id.map(|goal| {
+            if let Some(known) = self.goals.get(&*goal) {
+                return Arc::clone(known);
             }
+            let goal: Arc<str> = goal.into();
+            self.goals.insert(Arc::clone(&goal));
+            goal
         });
         Fields {
             offer_id: reported.offer_id,
@@ -277,10 +277,10 @@ impl Packed {
             click: ClickFacts {
                 click_id: self.click_id,
                 clicked_at: self.clicked_at,
-                tenant_id: place.tenant_id,
-                campaign_id: place.campaign_id,
-                link_id: place.link_id,
-                offer_id: place.offer_id,
+                tenant_id: place.tenant,
+                campaign_id: place.campaign,
+                link_id: place.link,
+                offer_id: place.offer,
                 user_id: self.user_id,
                 country: self.country,
                 signals: self.signals,
@@ -312,9 +312,15 @@ impl Packed {
                     ("fields", self.fields != other.fields),
                     ("terms", ours.terms != theirs.terms),
                     ("rules", ours.rules != theirs.rules),
-                    ("signals", ours.signals != theirs.signals || ours.score != theirs.score),
+                    (
+                        "signals",
+                        ours.signals != theirs.signals || ours.score != theirs.score,
+                    ),
                     ("self_purchase", ours.self_purchase != theirs.self_purchase),
-                    ("lock", ours.books_locked_before != theirs.books_locked_before),
+                    (
+                        "lock",
+                        ours.books_locked_before != theirs.books_locked_before,
+                    ),
                 ]
                 .into_iter()
                 .filter_map(|(what, differs)| differs.then_some(what))

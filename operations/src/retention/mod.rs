@@ -26,8 +26,10 @@ const AHEAD: Months = Months::new(3);
 /// How long clicks and reports are kept, in months.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Periods {
-    clicks: Months,
-    reports: Months,
+    /// Of clicks.
+    pub clicks: Months,
+    /// Of reports, and the log.
+    pub reports: Months,
 }
 
 /// These periods can't be.

@@ -2,7 +2,7 @@ use std::{io::Cursor, path::Path, sync::Arc};
 
 use ingest::redaction::{DEFAULT_NAMES, Redaction};
 use operations::backfill::{
-    Backfill, BackfillError, BackfillSettings, BackfillSummary, HeaderError,
+    Backfill, BackfillError, BackfillSettings, BackfillSummary, ExportError, HeaderError,
 };
 use schemas::{
     ClickId, NetworkId, TenantId, Topic, codec,
@@ -210,19 +210,35 @@ async fn what_is_no_table_is_refused_by_name() {
     for text in [&b""[..], b"\n\n"] {
         let empty = load(&world, text).await.expect_err("empty");
         assert!(
-            matches!(empty, BackfillError::Header(HeaderError::Empty)),
+            matches!(
+                empty,
+                BackfillError::Export(ExportError::Header(HeaderError::Empty))
+            ),
             "{empty}"
         );
     }
-    let wide: Vec<u8> = "_id,p1".encode_utf16().flat_map(u16::to_le_bytes).collect();
-    for text in [[&b"\xff\xfe"[..], &wide].concat(), wide.clone()] {
-        let error = load(&world, text).await.expect_err("UTF-16");
-        assert!(
-            matches!(error, BackfillError::Header(HeaderError::NotUtf8)),
-            "{error}"
-        );
-    }
+    let binary = load(&world, &b"\x00\x00\x01"[..])
+        .await
+        .expect_err("binary");
+    assert!(
+        matches!(
+            binary,
+            BackfillError::Export(ExportError::Header(HeaderError::NotUtf8))
+        ),
+        "{binary}"
+    );
     assert!(reports(&world).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn utf_16_is_read_as_what_it_says() {
+    let world = World::new().await;
+    let text = format!("{HEADER}c1,7,2026-09-20 10:00:00,approved,\u{20b9}-1,5\n");
+    let wide = text.encode_utf16().flat_map(u16::to_le_bytes);
+    let marked: Vec<u8> = [0xff, 0xfe].into_iter().chain(wide).collect();
+    assert_eq!(load(&world, marked).await.expect("loaded").appended, 1);
+    let fields = reports(&world).await.remove(0).reported.expect("usable");
+    assert_eq!(fields.txn_id.as_deref(), Some("\u{20b9}-1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -127,16 +127,16 @@ fn one_changed_fact_makes_another_dump() {
             fields(report).status = Some(NetworkStatus::Cancelled);
         }),
         ("the order", |report| {
-            fields(report).txn_id = Some("B".to_owned())
+            fields(report).txn_id = Some("B".to_owned());
         }),
         ("the goal", |report| {
-            fields(report).goal_id = Some("g".to_owned())
+            fields(report).goal_id = Some("g".to_owned());
         }),
         ("the shopper", |report| {
-            matched(report).click.user_id = Some(records::user(8))
+            matched(report).click.user_id = Some(records::user(8));
         }),
         ("the tenant", |report| {
-            matched(report).click.tenant_id = records::tenant(2)
+            matched(report).click.tenant_id = records::tenant(2);
         }),
         ("when it was received", |report| {
             report.received_at = report.received_at.plus_millis(1);

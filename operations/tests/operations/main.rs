@@ -4,6 +4,8 @@
 mod audit;
 mod backfill;
 mod canonical_dump;
+mod contacts;
+mod corrections;
 mod dead_letters;
 mod explain;
 mod healing;
@@ -20,6 +22,13 @@ mod payout_hold;
 mod payout_run;
 #[path = "../../../sinks/tests/support/postgres.rs"]
 mod postgres;
+mod reconcile;
+mod reconcile_properties;
+mod reconciliation;
 mod reference;
+mod replay;
 mod retention;
+mod silence;
+mod verification;
+mod what_if;
 mod world;

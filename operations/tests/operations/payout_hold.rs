@@ -4,7 +4,7 @@ use operations::{
     payout_hold::{self, Accepted, LiftError, Lifting, PayoutHold},
     payout_run::PayoutRunError,
 };
-use sinks::payouts::{CHANNEL, Store};
+use sinks::payouts::{CHANNEL, Store, store::rates::CallRate};
 use stream::Clock;
 
 use crate::world::{NOW, World, sale, token};
@@ -147,17 +147,22 @@ async fn nothing_is_announced_or_sent_while_payouts_are_held() {
         .expect("payouts");
     let first = schemas::PayoutId::new(payouts[0]);
     store.adopt(Some(&[first]), now).await.expect("adopted");
-    assert_eq!(store.announce(now).await.expect("announced"), 1);
+    assert_eq!(store.announce(now, 10).await.expect("announced"), 1);
     world.settle().await;
     store.adopt(None, now).await.expect("adopted");
 
     world.tamper(BREAK).await;
     assert!(world.audited().await.is_some());
+    let rate = CallRate::per_second(10.try_into().expect("not zero"));
     let moved = async || {
-        let announced = store.announce(now).await.expect("announced");
+        let announced = store.announce(now, 10).await.expect("announced");
         (
             announced,
-            store.begin(now, 10, 1_000).await.expect("begun").len(),
+            store
+                .begin(now, 10, 1_000, rate)
+                .await
+                .expect("begun")
+                .len(),
         )
     };
     assert_eq!(

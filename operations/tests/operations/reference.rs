@@ -361,3 +361,42 @@ async fn imports_go_one_at_a_time() {
     other.rollback().await.expect("rolled back");
     saved.import(&example()).await.expect("taken");
 }
+
+#[tokio::test]
+async fn a_person_gets_a_number_and_a_rail_later_and_neither_is_replaced() {
+    let saved = Saved::empty().await;
+    let person = "11111111-1111-1111-1111-111111111111";
+    let without = json!({ "users": [{ "user_id": person }] });
+    saved.import(&without).await.expect("taken");
+    let with = |phone: &str, method: &str| {
+        json!({
+            "users": [{ "user_id": person, "phone": phone }],
+            "payout_methods": [{
+                "user_id": person, "method": method, "destination": "an account",
+                "effective_at": "2026-09-01T00:00:00Z",
+            }],
+        })
+    };
+    let added = saved.import(&with("+911", "bank_transfer")).await;
+    let added: Vec<_> = added.as_ref().expect("taken").by_table().collect();
+    assert_eq!(added, [("phone numbers", 1), ("user_payout_methods", 1)]);
+    let again = saved.import(&with("+912", "agcod")).await.expect("taken");
+    assert_eq!(again.rows(), 0);
+    let kept = "SELECT count(*) FROM user_payout_methods WHERE method = 'bank_transfer'";
+    assert_eq!(saved.count(kept).await, 1);
+
+    let unnamed = saved.refusal(&with("+911", "Bank transfer")).await;
+    assert!(
+        unnamed.contains("payout_methods[0].method: \"Bank transfer\" is refused"),
+        "{unnamed}"
+    );
+    let stranger = json!({ "payout_methods": [{
+        "user_id": "22222222-2222-2222-2222-222222222222", "method": "agcod",
+        "effective_at": "2026-09-01T00:00:00Z",
+    }] });
+    let unknown = saved.import(&stranger).await;
+    assert!(
+        matches!(unknown, Err(ReferenceError::Database(_))),
+        "{unknown:?}"
+    );
+}

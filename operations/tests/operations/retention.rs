@@ -334,10 +334,17 @@ async fn nobody_is_erased_while_money_is_on_its_way_unless_forced() {
     world
         .tamper(
             "INSERT INTO payout_dispatch (payout_id, tenant_id, channel, next_attempt_at,
-                 sms_state, sms_next_attempt_at, claim_code_key_id, claim_code_nonce,
-                 claim_code_ciphertext)
-             SELECT payout_id, tenant_id, 'agcod', '2020-01-01', 'due', now(), 1,
+                 claim_code_key_id, claim_code_nonce, claim_code_ciphertext)
+             SELECT payout_id, tenant_id, 'agcod', '2020-01-01', 1,
                  decode(repeat('00', 24), 'hex'), 'sealed' FROM payouts",
+        )
+        .await;
+    world
+        .tamper(
+            "INSERT INTO messages (message_id, kind, tenant_id, user_id, currency, created_at,
+                 next_attempt_at)
+             SELECT payout_id, 'gift_card', tenant_id, user_id, currency, now(), now()
+             FROM payouts",
         )
         .await;
     let refused = erasure::erase(&world.operator, None, &order(12, false)).await;
@@ -354,7 +361,7 @@ async fn nobody_is_erased_while_money_is_on_its_way_unless_forced() {
     assert_eq!(forced.expect("forced").messages, 1);
     let store = sinks::payouts::Store::new(world.writer.clone(), sinks::payouts::CHANNEL);
     assert_eq!(
-        store.announce(NOW).await.expect("asked"),
+        store.announce(NOW, 10).await.expect("asked"),
         0,
         "nothing is sent any more"
     );
@@ -362,6 +369,9 @@ async fn nobody_is_erased_while_money_is_on_its_way_unless_forced() {
     assert!(messages.is_empty());
     let codes = "SELECT count(*) FROM payout_dispatch WHERE claim_code_ciphertext IS NOT NULL";
     assert_eq!(world.number(codes).await, 0);
+    let dropped = "SELECT count(*) FROM messages
+                   WHERE state = 'dropped' AND error = 'the shopper was erased'";
+    assert_eq!(world.number(dropped).await, 1);
 }
 
 #[tokio::test]

@@ -5,7 +5,8 @@
 //! ledger's transaction: [`claims`] groups a click's reports, [`books`] holds back those that come
 //! after a lock, [`fold`] folds a claim's, [`findings`] says what speaks against it and
 //! [`lifecycle`] evaluates it; [`orders`] and [`velocity`] look across claims, [`postings`] says
-//! what is booked, [`settlement`] puts them together; [`payouts`] says what is paid.
+//! what is booked, [`settlement`] puts them together; [`payouts`] says what is paid, and [`rails`]
+//! by which way.
 
 pub mod attribution;
 pub mod books;
@@ -18,6 +19,7 @@ pub mod lifecycle;
 pub mod orders;
 pub mod payouts;
 pub mod postings;
+pub mod rails;
 pub mod rating;
 pub mod settlement;
 pub mod signals;

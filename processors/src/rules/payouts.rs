@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schemas::{Currency, EventId, Minor, PayoutId, Timestamp, events::PayoutStep};
 
+use super::rails::RailTerms;
+
 /// What a claim contributes to its user's balance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimBalance {
@@ -75,40 +77,60 @@ pub fn matured(claims: &[ClaimBalance], as_of: Timestamp) -> Minor {
         .sum()
 }
 
-/// The limits of a channel and of a tenant, in minor units of the currency.
+/// The limits of a tenant and of a rail, in minor units of the currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Below this nothing is paid.
     pub payout_min: Minor,
-    /// The most that one card can hold (specification section 8.2: ₹10,000).
-    pub card_max: Minor,
+    /// Whether the rail refuses parts of a unit.
+    pub whole_units: bool,
+    /// The least that the rail transfers at once.
+    pub transfer_min: Minor,
+    /// The most that it transfers at once (of a card: specification section 8.2, ₹10,000).
+    pub transfer_max: Minor,
 }
 
-/// One card to be made: items sum to its amount.
+impl Limits {
+    /// Of a tenant that pays from `payout_min` on, by this rail.
+    pub const fn of(payout_min: Minor, rail: &RailTerms) -> Self {
+        Self {
+            payout_min,
+            whole_units: rail.whole_units,
+            transfer_min: rail.transfer_min,
+            transfer_max: rail.transfer_max,
+        }
+    }
+}
+
+/// One transfer to be made, such as a card: items sum to its amount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Card {
-    /// Whole units of the currency.
+pub struct Transfer {
+    /// In minor units, as the rail takes them.
     pub amount: Minor,
     /// Claims and how much of each, oldest first.
     pub items: Vec<(EventId, Minor)>,
 }
 
-/// The cards that pay a user's matured balance: whole units, the rest stays; at most `card_max`
-/// each; taken from the claims oldest first.
+/// The transfers that pay a user's matured balance: whole units where the rail asks for them, and
+/// each within its limits; the rest stays. Taken from the claims oldest first.
 pub fn allocate(
     claims: &[ClaimBalance],
     as_of: Timestamp,
     currency: Currency,
     limits: Limits,
-) -> Vec<Card> {
-    let unit = currency.minor_per_unit();
+) -> Vec<Transfer> {
+    let unit = if limits.whole_units {
+        currency.minor_per_unit()
+    } else {
+        1
+    };
     let floor = |minor: Minor| Minor::new(minor.get() - minor.get().rem_euclid(unit));
     let balance = matured(claims, as_of);
     let mut left = floor(balance);
     if balance < limits.payout_min || left <= Minor::ZERO {
         return Vec::new();
     }
-    let card_max = floor(limits.card_max);
+    let transfer_max = floor(limits.transfer_max);
     let mut sources: Vec<_> = claims
         .iter()
         .filter(|claim| claim.payable_at < as_of && claim.open() > Minor::ZERO)
@@ -117,9 +139,12 @@ pub fn allocate(
     sources.sort_unstable();
     let mut sources = sources.into_iter().map(|(_, claim, open)| (claim, open));
     let mut source = sources.next();
-    let mut cards = Vec::new();
-    while left > Minor::ZERO && card_max > Minor::ZERO {
-        let amount = left.min(card_max);
+    let mut transfers = Vec::new();
+    while left > Minor::ZERO && transfer_max > Minor::ZERO {
+        let amount = left.min(transfer_max);
+        if amount < limits.transfer_min {
+            break;
+        }
         left = left - amount;
         let mut items = Vec::new();
         let mut missing = amount;
@@ -134,9 +159,9 @@ pub fn allocate(
                 Some((claim, open - part))
             };
         }
-        cards.push(Card { amount, items });
+        transfers.push(Transfer { amount, items });
     }
-    cards
+    transfers
 }
 
 /// State of a payout.
@@ -179,6 +204,14 @@ impl PayoutState {
         }
     }
 
+    /// Whether it is still on its way.
+    pub const fn unpaid(self) -> bool {
+        match self {
+            Self::Funded | Self::Cancelled => false,
+            Self::Queued | Self::Sending | Self::ErrorSoft | Self::ErrorHard => true,
+        }
+    }
+
     /// Whether its items are taken from their claims.
     pub const fn allocates(self) -> bool {
         match self {
@@ -187,8 +220,22 @@ impl PayoutState {
         }
     }
 
-    /// The state after a step was read from `payout-results`. *Funded* and *cancelled* are final:
-    /// a card that exists, exists.
+    /// The state after a result was read from `payout-results`: as [`PayoutState::after`] its
+    /// step, but for a payout that is cancelled with attempts made. Whoever wrote that has found
+    /// that no card can be spent, so it is final over everything.
+    #[must_use]
+    pub const fn after_result(self, step: PayoutStep, attempt: i32) -> Self {
+        match step {
+            PayoutStep::Cancelled if attempt > 0 => Self::Cancelled,
+            PayoutStep::Cancelled
+            | PayoutStep::Sending
+            | PayoutStep::Funded
+            | PayoutStep::ErrorSoft
+            | PayoutStep::ErrorHard => self.after(step),
+        }
+    }
+
+    /// The state after a step. *Funded* and *cancelled* are final: a card that exists, exists.
     #[must_use]
     pub const fn after(self, step: PayoutStep) -> Self {
         match (self, step) {

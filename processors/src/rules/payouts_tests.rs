@@ -18,11 +18,13 @@ fn claim(number: i64, owed: i64, allocated: i64) -> ClaimBalance {
 fn limits(payout_min: i64) -> Limits {
     Limits {
         payout_min: Minor::new(payout_min),
-        card_max: Minor::new(1_000_000),
+        whole_units: true,
+        transfer_min: Minor::new(1),
+        transfer_max: Minor::new(1_000_000),
     }
 }
 
-fn pay(claims: &[ClaimBalance]) -> Vec<Card> {
+fn pay(claims: &[ClaimBalance]) -> Vec<Transfer> {
     allocate(claims, AS_OF, Currency::INR, limits(100))
 }
 
@@ -35,7 +37,7 @@ fn whole_rupees_oldest_first_and_the_rest_stays() {
     ];
     assert_eq!(
         cards,
-        [Card {
+        [Transfer {
             amount: Minor::new(14_600),
             items
         }]
@@ -55,7 +57,7 @@ fn a_claim_is_paid_only_once_its_time_lies_before_the_runs() {
     let cards = pay(&[claims[0], claims[1], debt]);
     let items = vec![(EventId::new(1), Minor::new(6_000))];
     let amount = Minor::new(6_000);
-    assert_eq!(cards, [Card { amount, items }]);
+    assert_eq!(cards, [Transfer { amount, items }]);
 }
 
 #[test]
@@ -82,10 +84,36 @@ fn a_claim_of_which_nothing_is_left_is_no_item() {
 #[test]
 fn a_card_that_holds_less_than_a_unit_holds_nothing() {
     let limits = Limits {
-        card_max: Minor::new(99),
+        transfer_max: Minor::new(99),
         ..limits(100)
     };
     assert!(allocate(&[claim(1, 10_000, 0)], AS_OF, Currency::INR, limits).is_empty());
+}
+
+#[test]
+fn a_rail_that_takes_parts_of_a_unit_pays_them_too() {
+    let limits = Limits {
+        whole_units: false,
+        ..limits(100)
+    };
+    let transfers = allocate(&[claim(1, 1_000_050, 0)], AS_OF, Currency::INR, limits);
+    let amounts: Vec<_> = transfers.iter().map(|one| one.amount.get()).collect();
+    assert_eq!(amounts, [1_000_000, 50]);
+}
+
+#[test]
+fn what_is_less_than_the_rail_transfers_stays() {
+    let limits = Limits {
+        transfer_min: Minor::new(5_000),
+        ..limits(100)
+    };
+    let amounts = |balance| -> Vec<i64> {
+        let transfers = allocate(&[claim(1, balance, 0)], AS_OF, Currency::INR, limits);
+        transfers.iter().map(|one| one.amount.get()).collect()
+    };
+    assert_eq!(amounts(4_900), [0; 0]);
+    assert_eq!(amounts(5_000), [5_000]);
+    assert_eq!(amounts(1_004_900), [1_000_000]);
 }
 
 #[test]

@@ -117,7 +117,8 @@ fn operator_decisions(claim: &Claim<'_>, commands: &[Command]) -> OperatorDecisi
         | CommandBody::MatchByHand(_)
         | CommandBody::ReleasePayout(_)
         | CommandBody::CancelPayout(_)
-        | CommandBody::ChannelSwitch(_) => None,
+        | CommandBody::ChannelSwitch(_)
+        | CommandBody::ResendMessage(_) => None,
     });
     let newest_target = newest_first.iter().find_map(|command| match &command.body {
         CommandBody::Correct(correct) if claim.holds(correct.event_id) => {
@@ -128,7 +129,8 @@ fn operator_decisions(claim: &Claim<'_>, commands: &[Command]) -> OperatorDecisi
         | CommandBody::MatchByHand(_)
         | CommandBody::ReleasePayout(_)
         | CommandBody::CancelPayout(_)
-        | CommandBody::ChannelSwitch(_) => None,
+        | CommandBody::ChannelSwitch(_)
+        | CommandBody::ResendMessage(_) => None,
     });
     let currency = claim.first().matched.terms.currency;
     let correction = newest_target

@@ -119,7 +119,8 @@ fn orders(book: &Logbook<'_>, claim: &Claim<'_>) -> Orders {
             | CommandBody::MatchByHand(_)
             | CommandBody::ReleasePayout(_)
             | CommandBody::CancelPayout(_)
-            | CommandBody::ChannelSwitch(_) => {}
+            | CommandBody::ChannelSwitch(_)
+            | CommandBody::ResendMessage(_) => {}
         }
     }
     let newest = verdicts.into_iter().max_by_key(|(at, _)| *at);

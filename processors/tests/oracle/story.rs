@@ -45,7 +45,8 @@ impl fmt::Display for Story<'_> {
                 body @ (CommandBody::MatchByHand(_)
                 | CommandBody::ReleasePayout(_)
                 | CommandBody::CancelPayout(_)
-                | CommandBody::ChannelSwitch(_)) => write!(f, "\n  {issued} {body:?}")?,
+                | CommandBody::ChannelSwitch(_)
+                | CommandBody::ResendMessage(_)) => write!(f, "\n  {issued} {body:?}")?,
             }
         }
         Ok(())

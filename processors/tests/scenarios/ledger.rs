@@ -172,7 +172,9 @@ impl Ledger {
     pub fn payouts_due(&self, as_of: Timestamp) -> Vec<Paid> {
         let limits = Limits {
             payout_min: Minor::new(100),
-            card_max: Minor::new(1_000_000),
+            whole_units: true,
+            transfer_min: Minor::new(1),
+            transfer_max: Minor::new(1_000_000),
         };
         let users: BTreeSet<_> = self
             .claims

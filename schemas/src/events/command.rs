@@ -35,6 +35,8 @@ pub enum CommandBody {
     CancelPayout(CancelPayout),
     /// Pause or resume the payout channel.
     ChannelSwitch(ChannelSwitch),
+    /// Send a payout's message once more.
+    ResendMessage(ResendMessage),
 }
 
 /// Approves or rejects the claim that holds a report.
@@ -105,6 +107,13 @@ pub struct ChannelSwitch {
     pub paused: bool,
 }
 
+/// Sends the message of a funded payout once more, with the same code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResendMessage {
+    /// The payout.
+    pub payout_id: PayoutId,
+}
+
 impl CommandBody {
     /// The record's key: the subject.
     pub fn key(&self) -> String {
@@ -115,6 +124,7 @@ impl CommandBody {
             Self::ReleasePayout(release) => release.payout_id.to_string(),
             Self::CancelPayout(cancel) => cancel.payout_id.to_string(),
             Self::ChannelSwitch(switch) => switch.channel.clone(),
+            Self::ResendMessage(resend) => resend.payout_id.to_string(),
         }
     }
 }

@@ -15,7 +15,7 @@ mod payout;
 pub use click::{ClickOrigin, ClickRecorded, ClickSignals, Device};
 pub use command::{
     CancelPayout, ChannelSwitch, Command, CommandBody, Correct, MatchByHand, ReleasePayout,
-    ReviewClaim, Target, Verdict,
+    ResendMessage, ReviewClaim, Target, Verdict,
 };
 pub use commission::{
     CommissionRule, CommissionRules, GoalRate, Rate, RateOrigin, Replacement, RuleApplication,

@@ -106,8 +106,27 @@ struct CompletenessRow {
 pub async fn complete_up_to(
     client: &Client,
 ) -> Result<Vec<Completeness>, clickhouse::error::Error> {
+    reached(client, "hissaback.v_completeness").await
+}
+
+/// How far each partition is in the aggregates, likewise.
+///
+/// # Errors
+/// As [`complete_up_to`].
+pub async fn aggregates_complete_up_to(
+    client: &Client,
+) -> Result<Vec<Completeness>, clickhouse::error::Error> {
+    reached(client, "hissaback.v_aggregate_completeness").await
+}
+
+async fn reached(
+    client: &Client,
+    view: &str,
+) -> Result<Vec<Completeness>, clickhouse::error::Error> {
     let rows = client
-        .query("SELECT ?fields FROM hissaback.v_completeness ORDER BY topic, partition")
+        .query(&format!(
+            "SELECT ?fields FROM {view} ORDER BY topic, partition"
+        ))
         .fetch_all::<CompletenessRow>()
         .await?;
     rows.into_iter()

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, PgPool, Row};
 use stream::Partition;
 
-use super::batch::Bounds;
+use super::{aggregates::Touched, batch::Bounds};
 
 /// Where a partition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,11 +129,18 @@ impl Journal {
             DO UPDATE SET pending_last_offset = EXCLUDED.pending_last_offset
             WHERE analytics_positions.next_offset = EXCLUDED.next_offset
               AND analytics_positions.pending_last_offset IS NULL";
-        self.compare_and_swap(opened, batches).await
+        let mut transaction = self.pool.begin().await?;
+        compare_and_swap(&mut transaction, opened, batches).await?;
+        Ok(transaction.commit().await?)
     }
 
-    /// Moves past batches that ClickHouse has acknowledged, all or none.
-    pub(super) async fn close(&self, batches: &[Bounds]) -> Result<(), JournalError> {
+    /// Moves past batches that ClickHouse has acknowledged, all or none, and marks the hours that
+    /// they touched.
+    pub(super) async fn close(
+        &self,
+        batches: &[Bounds],
+        touched: &Touched,
+    ) -> Result<(), JournalError> {
         let closed = "
             UPDATE analytics_positions AS kept
             SET next_offset = batch.last + 1, pending_last_offset = NULL
@@ -141,7 +148,10 @@ impl Journal {
                  AS batch (topic, partition, first, last)
             WHERE kept.topic = batch.topic AND kept.partition = batch.partition
               AND kept.next_offset = batch.first AND kept.pending_last_offset = batch.last";
-        self.compare_and_swap(closed, batches).await
+        let mut transaction = self.pool.begin().await?;
+        compare_and_swap(&mut transaction, closed, batches).await?;
+        touched.mark(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// Goes back to what ClickHouse still has.
@@ -161,35 +171,34 @@ impl Journal {
         .await?;
         Ok(())
     }
+}
 
-    async fn compare_and_swap(
-        &self,
-        statement: &'static str,
-        batches: &[Bounds],
-    ) -> Result<(), JournalError> {
-        let (mut topics, mut partitions) = (Vec::new(), Vec::new());
-        let (mut firsts, mut lasts) = (Vec::new(), Vec::new());
-        for batch in batches {
-            topics.push(batch.partition.0.name());
-            partitions.push(batch.partition.1);
-            firsts.push(batch.first);
-            lasts.push(batch.last);
-        }
-        let mut transaction = self.pool.begin().await?;
-        let moved = sqlx::query(statement)
-            .bind(topics)
-            .bind(partitions)
-            .bind(firsts)
-            .bind(lasts)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
-        let stale = (batches.len() as u64).saturating_sub(moved);
-        if stale > 0 {
-            transaction.rollback().await?;
-            return Err(JournalError::Fenced(stale));
-        }
-        Ok(transaction.commit().await?)
+/// Runs a statement that moves all of the batches' partitions, unless somebody else moved one.
+async fn compare_and_swap(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    batches: &[Bounds],
+) -> Result<(), JournalError> {
+    let (mut topics, mut partitions) = (Vec::new(), Vec::new());
+    let (mut firsts, mut lasts) = (Vec::new(), Vec::new());
+    for batch in batches {
+        topics.push(batch.partition.0.name());
+        partitions.push(batch.partition.1);
+        firsts.push(batch.first);
+        lasts.push(batch.last);
+    }
+    let moved = sqlx::query(statement)
+        .bind(topics)
+        .bind(partitions)
+        .bind(firsts)
+        .bind(lasts)
+        .execute(connection)
+        .await?
+        .rows_affected();
+    // The caller's transaction ends with this.
+    match (batches.len() as u64).saturating_sub(moved) {
+        0 => Ok(()),
+        stale => Err(JournalError::Fenced(stale)),
     }
 }
 

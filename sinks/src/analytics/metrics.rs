@@ -1,7 +1,8 @@
 //! What an operator sees of analytics.
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    exponential_buckets,
 };
 
 /// Metrics of the analytics sink. Clones count together.
@@ -12,6 +13,10 @@ pub struct AnalyticsMetrics {
     pub(super) insert_seconds: HistogramVec,
     pub(super) dead_letters: IntCounterVec,
     pub(super) lag_records: IntGaugeVec,
+    pub(super) lag_seconds: IntGaugeVec,
+    pub(super) stale_hours: IntGauge,
+    pub(super) buckets_computed: IntCounter,
+    pub(super) computation_failures: IntCounter,
 }
 
 impl AnalyticsMetrics {
@@ -54,12 +59,35 @@ impl AnalyticsMetrics {
                 ),
                 &["topic"],
             )?,
+            lag_seconds: IntGaugeVec::new(
+                Opts::new(
+                    "hissaback_analytics_lag_seconds",
+                    "Age of the oldest record in the log that is not in ClickHouse yet",
+                ),
+                &["topic"],
+            )?,
+            stale_hours: IntGauge::new(
+                "hissaback_analytics_stale_hours",
+                "Hours whose aggregates are older than what they are computed from",
+            )?,
+            buckets_computed: IntCounter::new(
+                "hissaback_analytics_buckets_computed_total",
+                "Hours and days, of clicks and of claims, whose aggregates were computed",
+            )?,
+            computation_failures: IntCounter::new(
+                "hissaback_analytics_computation_failures_total",
+                "Computations of aggregates that failed and are tried again",
+            )?,
         };
         registry.register(Box::new(metrics.rows_inserted.clone()))?;
         registry.register(Box::new(metrics.insert_failures.clone()))?;
         registry.register(Box::new(metrics.insert_seconds.clone()))?;
         registry.register(Box::new(metrics.dead_letters.clone()))?;
         registry.register(Box::new(metrics.lag_records.clone()))?;
+        registry.register(Box::new(metrics.lag_seconds.clone()))?;
+        registry.register(Box::new(metrics.stale_hours.clone()))?;
+        registry.register(Box::new(metrics.buckets_computed.clone()))?;
+        registry.register(Box::new(metrics.computation_failures.clone()))?;
         Ok(metrics)
     }
 }

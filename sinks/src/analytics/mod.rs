@@ -12,11 +12,14 @@
 //! so that a repetition changes no number even when the token is forgotten.
 //!
 //! * [`AnalyticsSink`] follows the log.
+//! * [`aggregates`] are computed anew where batches touch them.
 //! * [`migrate`] brings the schema up to date.
 //! * [`completeness`] says how much is in, and what it adds up to.
 //! * [`rows`] are pure functions from events to rows.
 
+pub mod aggregates;
 mod batch;
+mod cluster;
 pub mod completeness;
 mod journal;
 mod metrics;
@@ -29,7 +32,8 @@ mod sink;
 mod store;
 mod writer;
 
+pub use cluster::{Cluster, ClusterNameError};
 pub use journal::JournalError;
 pub use metrics::AnalyticsMetrics;
-pub use migrator::{MigrationError, migrate, outstanding_migrations};
+pub use migrator::{MigrationError, migrate, migrate_on, outstanding_migrations};
 pub use sink::{AnalyticsError, AnalyticsSettings, AnalyticsSink, GROUP};

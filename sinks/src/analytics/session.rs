@@ -152,6 +152,7 @@ impl<'a> Session<'a> {
         let kept = self.writer.sink.journal.load().await?;
         let stored = self.writer.sink.store.next_offsets().await?;
         let mut pending = Vec::new();
+        let mut rewound = false;
         let mut resumptions = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let low = self
@@ -178,11 +179,16 @@ impl<'a> Session<'a> {
                     .journal
                     .rewind(partition, resumption.next_offset)
                     .await?;
+                rewound = true;
             }
             if let Some(bounds) = resumption.pending {
                 pending.push((bounds, self.writer.reread(&bounds).await?));
             }
             resumptions.push((partition, resumption.next_offset));
+        }
+        if rewound {
+            // Its tables may be of different times.
+            self.writer.sink.aggregates.mark_all().await?;
         }
         if self.write(pending).await? == Flow::Stop {
             return Ok(Flow::Stop);

@@ -8,10 +8,12 @@ use stream::{AppendError, Clock, Log, LogError};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    aggregates::{AggregateError, Aggregates},
+    cluster::Cluster,
     journal::{Journal, JournalError},
     metrics::AnalyticsMetrics,
-    migrator::{MigrationError, migrate},
-    progress::report_progress,
+    migrator::{MigrationError, migrate_on},
+    progress::{keep_aggregates, report_progress},
     session::Session,
     store::Store,
 };
@@ -31,6 +33,13 @@ pub struct AnalyticsSettings {
     pub linger: Duration,
     /// How many inserts run at once; analysts' queries share the engine's connections.
     pub inserts_in_flight: usize,
+    /// The cluster that the schema is made on, if ClickHouse is one.
+    pub cluster: Option<Cluster>,
+    /// How often aggregates are computed that batches touched.
+    pub aggregate_interval: Duration,
+    /// How often they are while the sink is more than a batch behind: the longer, the fewer hours
+    /// are computed twice while it catches up.
+    pub aggregate_interval_behind: Duration,
     /// How often lag and completeness are told.
     pub progress_interval: Duration,
     /// The first wait after a failure; each further one is twice as long.
@@ -48,6 +57,9 @@ impl Default for AnalyticsSettings {
             bytes_max: 64 * 1024 * 1024,
             linger: Duration::from_secs(1),
             inserts_in_flight: 3,
+            cluster: None,
+            aggregate_interval: Duration::from_secs(2),
+            aggregate_interval_behind: Duration::from_mins(2),
             progress_interval: Duration::from_secs(5),
             back_off_min: Duration::from_millis(200),
             back_off_max: Duration::from_secs(30),
@@ -77,6 +89,9 @@ pub enum AnalyticsError {
     /// Positions could not be kept.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Aggregates could not be marked.
+    #[error(transparent)]
+    Aggregates(#[from] AggregateError),
     /// Reading a batch's records ended in a defect.
     #[error("reading a batch failed: {0}")]
     Reading(#[from] tokio::task::JoinError),
@@ -91,7 +106,12 @@ impl AnalyticsError {
             | Self::ClickHouse(_)
             | Self::Replaced
             | Self::DeadLetters(_)
-            | Self::Journal(JournalError::Database(_) | JournalError::Fenced(_)) => true,
+            | Self::Journal(JournalError::Database(_) | JournalError::Fenced(_))
+            | Self::Aggregates(AggregateError::ClickHouse(_) | AggregateError::Database(_)) => true,
+            Self::Aggregates(AggregateError::Journal(error)) => match error {
+                JournalError::Database(_) | JournalError::Fenced(_) => true,
+                JournalError::Damaged(_) => false,
+            },
             Self::Log(error) => match error {
                 LogError::Storage { .. } | LogError::NotAssigned { .. } => true,
                 LogError::Closed
@@ -118,6 +138,7 @@ pub struct AnalyticsSink {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) journal: Journal,
     pub(super) store: Store,
+    pub(super) aggregates: Aggregates,
     pub(super) metrics: AnalyticsMetrics,
     pub(super) settings: AnalyticsSettings,
 }
@@ -134,9 +155,14 @@ impl AnalyticsSink {
         metrics: AnalyticsMetrics,
         settings: AnalyticsSettings,
     ) -> Self {
+        let client = match settings.cluster {
+            None => client,
+            Some(_) => Cluster::sequential(client),
+        };
         Self {
             log,
             clock,
+            aggregates: Aggregates::new(client.clone(), pool.clone()),
             journal: Journal::new(pool),
             store: Store::new(client, metrics.clone()),
             metrics,
@@ -154,7 +180,13 @@ impl AnalyticsSink {
         tokio::select! {
             result = self.follow(&shutdown) => result,
             () = report_progress(&self) => Ok(()),
+            () = keep_aggregates(&self) => Ok(()),
         }
+    }
+
+    /// Brings the schema up to date.
+    pub(super) async fn migrate(&self) -> Result<Vec<u32>, MigrationError> {
+        migrate_on(self.store.client(), self.settings.cluster.as_ref()).await
     }
 
     async fn follow(&self, shutdown: &CancellationToken) -> Result<(), AnalyticsError> {
@@ -184,10 +216,7 @@ impl AnalyticsSink {
         shutdown: &CancellationToken,
         back_off: &mut BackOff,
     ) -> Result<(), AnalyticsError> {
-        let Some(migrated) = shutdown
-            .run_until_cancelled(migrate(self.store.client()))
-            .await
-        else {
+        let Some(migrated) = shutdown.run_until_cancelled(self.migrate()).await else {
             return Ok(());
         };
         migrated?;

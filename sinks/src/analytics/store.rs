@@ -8,16 +8,21 @@ use serde::Serialize;
 use stream::Partition;
 
 use super::{
+    aggregates::{Hour, Touched},
     batch::{Bounds, Rows},
     completeness,
     metrics::AnalyticsMetrics,
-    rows::Instant,
+    rows::{ClaimHourRow, ClickRow, Instant, LedgerEntryRow},
 };
 
 /// The longest that ClickHouse may take to accept a chunk of rows.
 const SEND_PATIENCE: Duration = Duration::from_secs(30);
 /// The longest that it may take to answer once it has all rows.
 const ANSWER_PATIENCE: Duration = Duration::from_mins(1);
+
+/// How many claims are asked for at once: their names have to fit the longest query that servers
+/// take by default.
+const CLAIMS_PER_QUERY: usize = 10_000;
 
 /// How far a partition is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +81,11 @@ impl Store {
                     .await
             }
             Rows::Claims { entries, changes } => {
+                let mut hours: Vec<ClaimHourRow> = entries.iter().map(ClaimHourRow::of).collect();
+                hours.sort_unstable();
+                hours.dedup();
+                self.insert_rows("hissaback.claim_hours", &token, &hours)
+                    .await?;
                 self.insert_rows("hissaback.ledger_entries", &token, entries)
                     .await?;
                 self.insert_rows("hissaback.ledger_changes", &token, changes)
@@ -89,20 +99,46 @@ impl Store {
         }
     }
 
+    /// The hours whose aggregates have to be computed anew once these rows are in: of claims, all
+    /// hours that they were ever in.
+    pub(super) async fn touched(&self, rows: &Rows, touched: &mut Touched) -> Result<(), Error> {
+        match rows {
+            Rows::Clicks(clicks) => {
+                touched.clicks(
+                    clicks
+                        .iter()
+                        .map(|click: &ClickRow| click.clicked_at.hour()),
+                );
+            }
+            Rows::Claims { entries, .. } => touched.claims(self.claim_hours(entries).await?),
+            Rows::Reports { .. } | Rows::Payouts(_) | Rows::PayoutSteps(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn claim_hours(&self, entries: &[LedgerEntryRow]) -> Result<Vec<Hour>, Error> {
+        let mut claims: Vec<i64> = entries.iter().map(|entry| entry.claim).collect();
+        claims.sort_unstable();
+        claims.dedup();
+        let mut hours = Vec::new();
+        for claims in claims.chunks(CLAIMS_PER_QUERY) {
+            let found: Vec<u32> = self
+                .client
+                .query(
+                    "SELECT DISTINCT toUnixTimestamp(hour) FROM hissaback.claim_hours
+                     WHERE claim IN ?",
+                )
+                .bind(claims)
+                .fetch_all()
+                .await?;
+            hours.extend(found.into_iter().map(Hour::from_seconds));
+        }
+        Ok(hours)
+    }
+
     /// Notes how far partitions are in, for analysts and for a restart.
     pub(super) async fn note_progress(&self, progress: &[Progress]) -> Result<(), Error> {
-        let rows: Vec<PositionRow> = progress
-            .iter()
-            .map(|progress| PositionRow {
-                topic: progress.partition.0.name(),
-                partition: progress.partition.1,
-                // Offsets are never negative.
-                next_offset: progress.next_offset.unsigned_abs(),
-                complete_up_to: progress.complete_up_to.into(),
-            })
-            .collect();
-        // Rows merge by their maximum, so that no token is needed.
-        self.write("hissaback.positions", None, &rows).await
+        note_progress(&self.client, "hissaback.positions", progress).await
     }
 
     /// What ClickHouse itself says of how far each partition is in.
@@ -130,7 +166,7 @@ impl Store {
             .insert_seconds
             .with_label_values(&[table])
             .start_timer();
-        match self.write(table, Some(token), rows).await {
+        match write(&self.client, table, Some(token), rows).await {
             Ok(()) => {
                 timer.observe_duration();
                 let rows = rows.len() as u64;
@@ -152,27 +188,46 @@ impl Store {
             }
         }
     }
+}
 
-    async fn write<R: RowOwned + RowWrite>(
-        &self,
-        table: &str,
-        token: Option<&str>,
-        rows: &[R],
-    ) -> Result<(), Error> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let mut insert = self
-            .client
-            .insert_unescaped::<R>(table)
-            .await?
-            .with_timeouts(Some(SEND_PATIENCE), Some(ANSWER_PATIENCE));
-        if let Some(token) = token {
-            insert = insert.with_setting("insert_deduplication_token", token);
-        }
-        for row in rows {
-            insert.write(row).await?;
-        }
-        insert.end().await
+/// Notes in one of the tables of positions how far partitions are.
+pub(super) async fn note_progress(
+    client: &Client,
+    table: &str,
+    progress: &[Progress],
+) -> Result<(), Error> {
+    let rows: Vec<PositionRow> = progress
+        .iter()
+        .map(|progress| PositionRow {
+            topic: progress.partition.0.name(),
+            partition: progress.partition.1,
+            // Offsets are never negative.
+            next_offset: progress.next_offset.unsigned_abs(),
+            complete_up_to: progress.complete_up_to.into(),
+        })
+        .collect();
+    // Rows merge by their maximum, so that no token is needed.
+    write(client, table, None, &rows).await
+}
+
+async fn write<R: RowOwned + RowWrite>(
+    client: &Client,
+    table: &str,
+    token: Option<&str>,
+    rows: &[R],
+) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
     }
+    let mut insert = client
+        .insert_unescaped::<R>(table)
+        .await?
+        .with_timeouts(Some(SEND_PATIENCE), Some(ANSWER_PATIENCE));
+    if let Some(token) = token {
+        insert = insert.with_setting("insert_deduplication_token", token);
+    }
+    for row in rows {
+        insert.write(row).await?;
+    }
+    insert.end().await
 }

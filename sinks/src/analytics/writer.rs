@@ -15,8 +15,9 @@ use stream::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    aggregates::Touched,
     batch::{Bounds, Content, Rows, Source, Unreadable},
-    migrator::{MigrationError, migrate},
+    migrator::MigrationError,
     sink::{AnalyticsError, AnalyticsSink, BackOff, GROUP},
     store::Progress,
 };
@@ -88,12 +89,12 @@ impl Writer<'_> {
         }
         let (batches, unreadable) = tokio::task::spawn_blocking(move || read(opened)).await?;
         self.set_aside(&unreadable).await?;
-        if self.insert(&batches).await? == Flow::Stop {
+        let Some(touched) = self.insert(&batches).await? else {
             return Ok(Flow::Stop);
-        }
+        };
         commit_points::pass(CommitPoint::AnalyticsInserted);
         let bounds: Vec<Bounds> = batches.iter().map(|batch| batch.bounds).collect();
-        self.sink.journal.close(&bounds).await?;
+        self.sink.journal.close(&bounds, &touched).await?;
         self.back_off.reset();
         Ok(Flow::Continue)
     }
@@ -132,20 +133,26 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Inserts the batches and notes how far they reach, however long ClickHouse takes.
-    async fn insert(&mut self, batches: &[Batch]) -> Result<Flow, AnalyticsError> {
+    /// Inserts the batches and notes how far they reach, however long ClickHouse takes. Returns
+    /// what aggregates they touch; nothing when the shutdown came first.
+    async fn insert(&mut self, batches: &[Batch]) -> Result<Option<Touched>, AnalyticsError> {
         let progress: Vec<Progress> = batches.iter().map(Batch::progress).collect();
         let mut left: Vec<&Batch> = batches.iter().collect();
         loop {
             let attempt = async {
                 self.insert_once(&mut left).await?;
-                self.sink.store.note_progress(&progress).await
+                // Only now: another instance may be moving the same claims.
+                let mut touched = Touched::default();
+                for batch in batches {
+                    self.sink.store.touched(&batch.rows, &mut touched).await?;
+                }
+                self.sink.store.note_progress(&progress).await?;
+                Ok(touched)
             };
-            let Some(outcome) = self.until_patience_ends(attempt).await else {
-                return Ok(Flow::Stop);
-            };
-            let Err(error) = outcome else {
-                return Ok(Flow::Continue);
+            let error: clickhouse::error::Error = match self.until_patience_ends(attempt).await {
+                None => return Ok(None),
+                Some(Ok(touched)) => return Ok(Some(touched)),
+                Some(Err(error)) => error,
             };
             let wait = self.back_off.next();
             tracing::warn!(
@@ -156,10 +163,10 @@ impl Writer<'_> {
             );
             let recovered = async {
                 tokio::time::sleep(wait).await;
-                migrate(self.sink.store.client()).await
+                self.sink.migrate().await
             };
             match self.shutdown.run_until_cancelled(recovered).await {
-                None => return Ok(Flow::Stop),
+                None => return Ok(None),
                 Some(Ok(applied)) if applied.is_empty() => {}
                 Some(Ok(_)) => return Err(AnalyticsError::Replaced),
                 Some(Err(MigrationError::ClickHouse(error))) => {

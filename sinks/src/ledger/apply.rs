@@ -18,7 +18,7 @@ use super::{
     fold,
     history::{self, Clicks},
     keep, locks, payouts, positions, rebuild, retired,
-    rows::{self, ConversionRow},
+    rows::ConversionRow,
     write,
 };
 
@@ -102,7 +102,8 @@ fn given_up(commands: &[(Position, Command, bytes::Bytes)]) -> Vec<Uuid> {
             | CommandBody::Correct(_)
             | CommandBody::MatchByHand(_)
             | CommandBody::ReleasePayout(_)
-            | CommandBody::ChannelSwitch(_) => None,
+            | CommandBody::ChannelSwitch(_)
+            | CommandBody::ResendMessage(_) => None,
         })
         .collect()
 }
@@ -239,10 +240,14 @@ async fn fold_changed(
             let place = places.get(&report.position).copied();
             let fate = history::fate_name(place.map(|(_, fate)| fate));
             *applied.fates.entry(fate.to_owned()).or_default() += 1;
-            ConversionRow::new(report, encoded[&report.position], place)
+            ConversionRow {
+                report,
+                encoded: encoded[&report.position],
+                place,
+            }
         })
         .collect();
-    rows::insert(connection, rows::INSERT_CONVERSIONS, &rows).await?;
+    ConversionRow::insert(connection, &rows).await?;
     keep_claimants(connection, reports).await?;
     write::write(connection, &changes).await?;
     applied.claims_changed = changes.rows.len();

@@ -4,9 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use futures::{Stream, StreamExt};
 use processors::rules::{lifecycle::ClaimState, split::Parts};
-use schemas::{
-    ClickId, Currency, EventId, TenantId, Timestamp, events::LedgerChanged,
-};
+use schemas::{ClickId, Currency, EventId, TenantId, Timestamp, events::LedgerChanged};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, postgres::PgRow};
 
@@ -45,7 +44,7 @@ impl ClaimRow {
             creator: part("posted_creator")?,
         };
         Ok(Self {
-            row: LedgerRow::from_row(row)?,
+            row: LedgerRow::from_row(row)?.normalized(),
             posted,
             currency,
         })
@@ -126,6 +125,13 @@ impl ClaimRow {
             .map(|(column, value)| (column.clone(), value.clone(), theirs[column].clone()))
             .filter(|(_, ours, theirs)| ours != theirs)
             .collect())
+    }
+}
+
+/// Its columns.
+impl Serialize for ClaimRow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.row.serialize(serializer)
     }
 }
 

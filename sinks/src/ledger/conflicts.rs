@@ -46,28 +46,24 @@ async fn note(
     Ok(())
 }
 
-/// Compares clicks with those stored under their id and time. Addresses are only compared where
-/// they weren't erased.
+/// Compares clicks with those stored under their ids, in whatever month. Addresses are only
+/// compared where they weren't erased.
 pub(super) async fn of_clicks(
     connection: &mut PgConnection,
     clicks: &[ClickRecorded],
     conflicts: &mut Conflicts,
 ) -> Result<(), LedgerError> {
-    let times = || clicks.iter().map(|click| click.clicked_at.to_datetime());
     let noted = sqlx::query(
         "INSERT INTO conflicts (kind, key, refused)
          SELECT 'click', n.click_id::text, to_jsonb(n) - '{address_hash,address_prefix}'::text[]
          FROM json_populate_recordset(NULL::clicks, $1::json) AS n
-         JOIN clicks c ON c.click_id = n.click_id AND c.clicked_at = n.clicked_at
-         WHERE c.clicked_at BETWEEN $2 AND $3
-           AND (to_jsonb(n) - '{address_hash,address_prefix}'::text[]
+         JOIN clicks c ON c.click_id = n.click_id
+         WHERE (to_jsonb(n) - '{address_hash,address_prefix}'::text[]
                 <> to_jsonb(c) - '{address_hash,address_prefix}'::text[]
                 OR n.address_hash <> c.address_hash OR n.address_prefix <> c.address_prefix)
          ON CONFLICT DO NOTHING",
     )
     .bind(serde_json::to_string(clicks)?)
-    .bind(times().min())
-    .bind(times().max())
     .execute(connection)
     .await?;
     if noted.rows_affected() > 0 {

@@ -1,5 +1,7 @@
 //! What is kept as it comes, before anything is folded: clicks, commands, reports without a claim.
 
+use std::collections::BTreeSet;
+
 use processors::rules::history::Report;
 use schemas::{
     EventId, Position,
@@ -24,15 +26,20 @@ pub(super) async fn clicks(
     if batch.clicks.is_empty() {
         return Ok(());
     }
-    let inserted = rows::insert(connection, rows::INSERT_CLICKS, &batch.clicks).await?;
-    if inserted < batch.clicks.len() as u64 {
-        conflicts::of_clicks(connection, &batch.clicks, &mut applied.conflicts).await?;
-    }
-    let ids: Vec<i64> = batch
+    let mut ids = BTreeSet::new();
+    let first: Vec<_> = batch
         .clicks
         .iter()
-        .map(|click| click.click_id.get())
+        .filter(|click| ids.insert(click.click_id.get()))
         .collect();
+    let inserted = sqlx::query(rows::INSERT_CLICKS)
+        .bind(serde_json::to_string(&first)?)
+        .execute(&mut *connection)
+        .await?;
+    if inserted.rows_affected() < batch.clicks.len() as u64 {
+        conflicts::of_clicks(connection, &batch.clicks, &mut applied.conflicts).await?;
+    }
+    let ids: Vec<i64> = ids.into_iter().collect();
     sqlx::query(
         "UPDATE unmatched_conversions SET next_try_at = received_at
          WHERE state = 'parked' AND click_id = ANY($1)",
@@ -82,7 +89,8 @@ fn subject(body: &CommandBody) -> Option<EventId> {
         CommandBody::MatchByHand(_)
         | CommandBody::ReleasePayout(_)
         | CommandBody::CancelPayout(_)
-        | CommandBody::ChannelSwitch(_) => None,
+        | CommandBody::ChannelSwitch(_)
+        | CommandBody::ResendMessage(_) => None,
     }
 }
 
@@ -126,7 +134,7 @@ pub(super) async fn unmatched(
     for row in &unmatched {
         *applied.fates.entry(row.fate().to_owned()).or_default() += 1;
     }
-    rows::insert(connection, rows::INSERT_UNMATCHED, &unmatched).await?;
+    UnmatchedRow::insert(connection, &unmatched).await?;
     Ok(())
 }
 
@@ -143,6 +151,6 @@ pub(super) async fn late(
     for row in &rows {
         *applied.fates.entry(row.fate().to_owned()).or_default() += 1;
     }
-    rows::insert(connection, rows::INSERT_UNMATCHED, &rows).await?;
+    UnmatchedRow::insert(connection, &rows).await?;
     Ok(())
 }

@@ -13,6 +13,7 @@
 //! * [`OutboxRelay`] publishes what the ledger has to say.
 //! * [`payout_run`] turns matured balances into payouts, unless a [`payout_hold`] is open.
 //! * [`rebuild`] folds the log anew, and keeps quiet meanwhile.
+//! * [`columns`] makes the statements that insert rows.
 //! * [`claim_rows`] shows the ledger's rows to whoever compares them.
 //! * [`mod@reference`] and [`clicks`] read what the other stages look up.
 
@@ -20,6 +21,7 @@ mod apply;
 mod batch;
 pub mod claim_rows;
 pub mod clicks;
+pub mod columns;
 mod conflicts;
 pub mod database;
 mod error;
@@ -31,6 +33,7 @@ mod locks;
 mod metrics;
 pub mod outbox;
 pub mod payout_hold;
+mod payout_methods;
 pub mod payout_run;
 mod payouts;
 mod positions;

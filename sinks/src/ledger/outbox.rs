@@ -19,7 +19,7 @@ use stream::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{LedgerError, rows};
+use super::{LedgerError, columns::Columns};
 
 const ROWS_MAX: i64 = 1_000;
 /// How long a relay waits before it looks again: for rows of other processes, and for the lock.
@@ -54,35 +54,19 @@ pub(super) async fn reserve(
     Ok((epoch, sequences))
 }
 
-#[derive(serde::Serialize)]
-struct JsonRow {
-    sequence: i64,
-    epoch: i64,
-    topic: &'static str,
-    key: String,
-    value: String,
-}
-
 pub(super) async fn enqueue_reserved(
     connection: &mut PgConnection,
     epoch: i64,
     records: &[OutboxRow],
 ) -> Result<(), LedgerError> {
-    let records: Vec<_> = records
-        .iter()
-        .map(|record| JsonRow {
-            sequence: record.sequence,
-            epoch,
-            topic: record.topic.name(),
-            key: rows::hex(&record.key),
-            value: rows::hex(&record.value),
-        })
-        .collect();
-    let statement = "INSERT INTO outbox (sequence, epoch, topic, key, value)
-        OVERRIDING SYSTEM VALUE
-        SELECT sequence, epoch, topic, key, value
-        FROM json_populate_recordset(NULL::outbox, $1::json)";
-    rows::insert(connection, statement, &records).await?;
+    Columns::of(records)
+        .column("sequence", |record| record.sequence)
+        .column("epoch", |_| epoch)
+        .column("topic", |record| record.topic.name())
+        .column("key", |record| &*record.key)
+        .column("value", |record| &*record.value)
+        .insert_into(connection, "outbox")
+        .await?;
     Ok(())
 }
 
@@ -105,6 +89,36 @@ pub async fn enqueue<E: Event>(
     .fetch_one(connection)
     .await?;
     Ok(sequence)
+}
+
+/// Enqueues events in the caller's transaction, in their order and by one statement each for
+/// sequences and rows; gives their sequences.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn enqueue_all<E: Event>(
+    connection: &mut PgConnection,
+    events: &[E],
+    key: impl Fn(&E) -> String,
+) -> Result<Vec<i64>, LedgerError> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (epoch, sequences) = reserve(connection, events.len()).await?;
+    let rows: Vec<OutboxRow> = events
+        .iter()
+        .zip(&sequences)
+        .map(|(event, sequence)| {
+            Ok(OutboxRow {
+                sequence: *sequence,
+                topic: E::TOPIC,
+                key: key(event).into_bytes(),
+                value: codec::encode(event)?,
+            })
+        })
+        .collect::<Result<_, LedgerError>>()?;
+    enqueue_reserved(connection, epoch, &rows).await?;
+    Ok(sequences)
 }
 
 /// Publishes the outbox. Any number of processes may run one; an advisory lock lets one work.

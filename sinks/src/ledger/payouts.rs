@@ -160,7 +160,7 @@ async fn insert_step(
 /// read back; a final state stays.
 async fn apply_steps(connection: &mut PgConnection, touched: &[Uuid]) -> Result<(), LedgerError> {
     let steps = sqlx::query(
-        "SELECT p.payout_id, p.state, s.step, s.at, s.card_id
+        "SELECT p.payout_id, p.state, s.step, s.at, s.attempt, s.card_id
          FROM payouts p JOIN payout_steps s USING (payout_id)
          WHERE payout_id = ANY($1) ORDER BY payout_id, s.source_partition, s.source_offset
          FOR UPDATE OF p",
@@ -176,7 +176,7 @@ async fn apply_steps(connection: &mut PgConnection, touched: &[Uuid]) -> Result<
         let mut funded: Option<&PgRow> = None;
         for row in steps {
             let step: PayoutStep = serde_json::from_value(row.get::<&str, _>("step").into())?;
-            after = after.after(step);
+            after = after.after_result(step, row.get("attempt"));
             if step == PayoutStep::Funded {
                 funded = Some(row);
             }
@@ -185,8 +185,12 @@ async fn apply_steps(connection: &mut PgConnection, touched: &[Uuid]) -> Result<
             continue;
         }
         sqlx::query(
-            "UPDATE payouts SET state = $2, paid_at = coalesce(paid_at, $3),
-                    card_id = coalesce(card_id, $4) WHERE payout_id = $1",
+            // The card of a payout that is given up is none.
+            "UPDATE payouts
+             SET state = $2,
+                 paid_at = CASE WHEN $2 <> 'cancelled' THEN coalesce(paid_at, $3) END,
+                 card_id = CASE WHEN $2 <> 'cancelled' THEN coalesce(card_id, $4) END
+             WHERE payout_id = $1",
         )
         .bind(steps[0].get::<Uuid, _>("payout_id"))
         .bind(after.name())

@@ -1,13 +1,11 @@
 //! Rows as PostgreSQL knows them.
-//!
-//! Rows are inserted as one JSON document a statement, which PostgreSQL spreads over the table's
-//! columns by name: one round trip, one plan, whatever the number of rows.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use processors::rules::{
     findings::Finding,
+    fold::Fate,
     history::Report,
     lifecycle::ClaimState,
     postings::{self, Booking},
@@ -17,10 +15,7 @@ use processors::rules::{
 use rust_decimal::Decimal;
 use schemas::{
     Amount, ClickId, Currency, EventId, Minor, MoneyOverflow, Timestamp, UserId,
-    events::{
-        CommissionSource, Decision, LedgerChanged, NetworkStatus, Outcome, Rate, RateOrigin,
-        Unmatched,
-    },
+    events::{CommissionSource, Decision, LedgerChanged, Outcome, Rate, RateOrigin, Unmatched},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
@@ -28,30 +23,9 @@ use uuid::Uuid;
 
 use super::{
     LedgerError,
+    columns::Columns,
     history::{Clicks, fate_name},
 };
-
-/// Inserts rows by a statement that reads them with `json_populate_recordset(…, $1::json)`.
-pub(super) async fn insert<R: Serialize>(
-    connection: &mut PgConnection,
-    statement: &'static str,
-    rows: &[R],
-) -> Result<u64, LedgerError> {
-    if rows.is_empty() {
-        return Ok(0);
-    }
-    let json = serde_json::to_string(rows)?;
-    Ok(sqlx::query(statement)
-        .bind(json)
-        .execute(connection)
-        .await?
-        .rows_affected())
-}
-
-/// Bytes as PostgreSQL reads them from text.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    format!("\\x{}", hex::encode(bytes))
-}
 
 /// An amount as a number of the database.
 pub(super) fn decimal(minor: Minor, currency: Currency) -> Decimal {
@@ -87,7 +61,8 @@ pub(super) fn clicks(rows: &[PgRow]) -> Result<Clicks, LedgerError> {
 }
 
 /// A row of `clicks`. Its columns are the event's fields, name for name.
-/// Addresses of people who were erased aren't kept, though the log may still hold them.
+/// Addresses of people who were erased aren't kept, though the log may still hold them. A click
+/// whose id is known under another time, and so perhaps in another month, isn't taken.
 pub(super) const INSERT_CLICKS: &str = "INSERT INTO clicks
     SELECT n.click_id, n.clicked_at, n.received_at, n.tenant_id, n.campaign_id, n.link_id,
            n.offer_id, n.user_id, n.country, n.device, n.signals,
@@ -95,88 +70,69 @@ pub(super) const INSERT_CLICKS: &str = "INSERT INTO clicks
            CASE WHEN e.user_id IS NULL THEN n.address_prefix END, n.referrer, n.origin
     FROM json_populate_recordset(NULL::clicks, $1::json) AS n
     LEFT JOIN users e ON e.user_id = n.user_id AND e.erased_at IS NOT NULL
+    WHERE NOT EXISTS (SELECT FROM clicks c WHERE c.click_id = n.click_id)
     ON CONFLICT DO NOTHING";
 
-pub(super) const INSERT_CONVERSIONS: &str = "INSERT INTO conversions
-    SELECT * FROM json_populate_recordset(NULL::conversions, $1::json)";
-
-/// A row of `conversions`.
-#[derive(Debug, Serialize)]
+/// A report whose click is known, and where it stands: a row of `conversions`.
+#[derive(Debug)]
 pub(super) struct ConversionRow<'a> {
-    conv_id: i64,
-    source_partition: i32,
-    source_offset: i64,
-    click_id: i64,
-    clicked_at: Timestamp,
-    tenant_id: schemas::TenantId,
-    user_id: Option<UserId>,
-    network_id: i32,
-    offer_id: i32,
-    report_source: schemas::events::ReportSource,
-    received_at: Timestamp,
-    appended_at: Timestamp,
-    as_of: Option<Timestamp>,
-    txn_id: Option<&'a str>,
-    goal_id: Option<&'a str>,
-    network_conversion_id: Option<&'a str>,
-    network_status: Option<NetworkStatus>,
-    order_value: Option<Decimal>,
-    payout: Option<Decimal>,
-    currency: Option<Currency>,
-    score: i32,
-    led_id: Option<i64>,
-    fate: &'static str,
-    heals_partition: Option<i32>,
-    heals_offset: Option<i64>,
-    decision: String,
+    pub report: &'a Report,
+    pub encoded: &'a [u8],
+    pub place: Option<(EventId, Fate)>,
 }
 
-impl<'a> ConversionRow<'a> {
-    pub fn new(
-        report: &'a Report,
-        encoded: &[u8],
-        place: Option<(EventId, processors::rules::fold::Fate)>,
-    ) -> Self {
-        let click = &report.matched.click;
-        let fields = &report.fields;
-        let heals = report.heal.as_ref().map(|heal| heal.heals);
-        Self {
-            conv_id: report.event_id.get(),
-            source_partition: report.position.partition,
-            source_offset: report.position.offset,
-            click_id: click.click_id.get(),
-            clicked_at: click.clicked_at,
-            tenant_id: click.tenant_id,
-            user_id: click.user_id,
-            network_id: report.network_id.get(),
-            offer_id: click.offer_id.get(),
-            report_source: report.source,
-            received_at: report.received_at,
-            appended_at: report.appended_at,
-            as_of: report.as_of,
-            txn_id: fields.txn_id.as_deref(),
-            goal_id: fields.goal_id.as_deref(),
-            network_conversion_id: fields.network_conversion_id.as_deref(),
-            network_status: fields.status,
-            order_value: fields.sale_amount.map(Amount::to_decimal),
-            payout: fields.payout.map(Amount::to_decimal),
-            currency: fields.currency,
-            score: report.matched.score,
-            led_id: place.map(|(claim, _)| claim.get()),
-            fate: fate_name(place.map(|(_, fate)| fate)),
-            heals_partition: heals.map(|heals| heals.partition),
-            heals_offset: heals.map(|heals| heals.offset),
-            decision: hex(encoded),
-        }
+impl ConversionRow<'_> {
+    pub async fn insert(connection: &mut PgConnection, rows: &[Self]) -> Result<u64, LedgerError> {
+        let heals = |row: &Self| row.report.heal.as_ref().map(|heal| heal.heals);
+        let time = Timestamp::to_datetime;
+        let sum = Amount::to_decimal;
+        Columns::of(rows)
+            .column("conv_id", |row| row.report.event_id.get())
+            .column("source_partition", |row| row.report.position.partition)
+            .column("source_offset", |row| row.report.position.offset)
+            .column("click_id", |row| row.report.matched.click.click_id.get())
+            .column("clicked_at", |row| {
+                time(row.report.matched.click.clicked_at)
+            })
+            .column("tenant_id", |row| row.report.matched.click.tenant_id.uuid())
+            .column("user_id", |row| {
+                row.report.matched.click.user_id.map(UserId::uuid)
+            })
+            .column("network_id", |row| row.report.network_id.get())
+            .column("offer_id", |row| row.report.matched.click.offer_id.get())
+            .column("report_source", |row| symbol(&row.report.source))
+            .column("received_at", |row| time(row.report.received_at))
+            .column("appended_at", |row| time(row.report.appended_at))
+            .column("as_of", |row| row.report.as_of.map(time))
+            .column("txn_id", |row| row.report.fields.txn_id.as_deref())
+            .column("goal_id", |row| row.report.fields.goal_id.as_deref())
+            .column("network_conversion_id", |row| {
+                row.report.fields.network_conversion_id.as_deref()
+            })
+            .column("network_status", |row| {
+                row.report.fields.status.as_ref().map(symbol)
+            })
+            .column("order_value", |row| row.report.fields.sale_amount.map(sum))
+            .column("payout", |row| row.report.fields.payout.map(sum))
+            .column("currency", |row| {
+                row.report.fields.currency.as_ref().map(symbol)
+            })
+            .column("score", |row| row.report.matched.score)
+            .column("led_id", |row| row.place.map(|(claim, _)| claim.get()))
+            .column("fate", |row| fate_name(row.place.map(|(_, fate)| fate)))
+            .column("heals_partition", |row| {
+                heals(row).map(|heals| heals.partition)
+            })
+            .column("heals_offset", |row| heals(row).map(|heals| heals.offset))
+            .column("decision", |row| row.encoded)
+            .insert_into(connection, "conversions")
+            .await
     }
 }
 
-pub(super) const INSERT_UNMATCHED: &str = "INSERT INTO unmatched_conversions
-    SELECT * FROM json_populate_recordset(NULL::unmatched_conversions, $1::json)";
-
 /// A row of `unmatched_conversions`.
-#[derive(Debug, Serialize)]
-pub(super) struct UnmatchedRow {
+#[derive(Debug)]
+pub(super) struct UnmatchedRow<'a> {
     source_partition: i32,
     source_offset: i64,
     conv_id: i64,
@@ -187,12 +143,12 @@ pub(super) struct UnmatchedRow {
     state: &'static str,
     tries: i32,
     next_try_at: Option<Timestamp>,
-    decision: String,
+    decision: &'a [u8],
 }
 
-impl UnmatchedRow {
+impl<'a> UnmatchedRow<'a> {
     /// `None` for a matched decision.
-    pub fn new(decision: &Decision, encoded: &[u8], healed: bool) -> Option<Self> {
+    pub fn new(decision: &Decision, encoded: &'a [u8], healed: bool) -> Option<Self> {
         let (state, reason, click_id) = match &decision.outcome {
             Outcome::Matched(_) => return None,
             Outcome::Unmatched(Unmatched { reason, click_id }) => {
@@ -213,7 +169,7 @@ impl UnmatchedRow {
             state: if parked && healed { "healed" } else { state },
             tries: 0,
             next_try_at: (parked && !healed).then_some(decision.received_at),
-            decision: hex(encoded),
+            decision: encoded,
         })
     }
 }
@@ -221,9 +177,9 @@ impl UnmatchedRow {
 /// Why a report on a claim that is final is ignored.
 const CLAIM_FINAL: &str = "claim_final";
 
-impl UnmatchedRow {
+impl<'a> UnmatchedRow<'a> {
     /// A matched report that comes after its claim was made final.
-    pub fn late(decision: &Decision, encoded: &[u8]) -> Self {
+    pub fn late(decision: &Decision, encoded: &'a [u8]) -> Self {
         Self {
             source_partition: decision.source.partition,
             source_offset: decision.source.offset,
@@ -238,7 +194,7 @@ impl UnmatchedRow {
             state: "ignored",
             tries: 0,
             next_try_at: None,
-            decision: hex(encoded),
+            decision: encoded,
         }
     }
 
@@ -248,6 +204,25 @@ impl UnmatchedRow {
             "parked" => "unmatched",
             other => other,
         }
+    }
+
+    pub async fn insert(connection: &mut PgConnection, rows: &[Self]) -> Result<u64, LedgerError> {
+        Columns::of(rows)
+            .column("source_partition", |row| row.source_partition)
+            .column("source_offset", |row| row.source_offset)
+            .column("conv_id", |row| row.conv_id)
+            .column("received_at", |row| row.received_at.to_datetime())
+            .column("network_id", |row| row.network_id)
+            .column("click_id", |row| row.click_id)
+            .column("reason", |row| &row.reason)
+            .column("state", |row| row.state)
+            .column("tries", |row| row.tries)
+            .column("next_try_at", |row| {
+                row.next_try_at.map(Timestamp::to_datetime)
+            })
+            .column("decision", |row| row.decision)
+            .insert_into(connection, "unmatched_conversions")
+            .await
     }
 }
 
@@ -259,9 +234,6 @@ pub(super) fn symbol<S: Serialize>(value: &S) -> String {
         Err(error) => error.to_string(),
     }
 }
-
-pub(super) const INSERT_LEDGER: &str =
-    "INSERT INTO ledger SELECT * FROM json_populate_recordset(NULL::ledger, $1::json)";
 
 /// A row of `ledger`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
@@ -358,6 +330,74 @@ impl LedgerRow {
     }
 }
 
+impl LedgerRow {
+    pub async fn insert(connection: &mut PgConnection, rows: &[Self]) -> Result<u64, LedgerError> {
+        Columns::of(rows)
+            .column("led_id", |row| row.led_id)
+            .column("tenant_id", |row| row.tenant_id)
+            .column("campaign_id", |row| row.campaign_id)
+            .column("link_id", |row| row.link_id)
+            .column("offer_id", |row| row.offer_id)
+            .column("network_id", |row| row.network_id)
+            .column("click_id", |row| row.click_id)
+            .column("clicked_at", |row| row.clicked_at)
+            .column("user_id", |row| row.user_id)
+            .column("country", |row| row.country.as_deref())
+            .column("txn_id", |row| row.txn_id.as_deref())
+            .column("goal_id", |row| row.goal_id.as_deref())
+            .column("first_received_at", |row| row.first_received_at)
+            .column("converted_at", |row| row.converted_at)
+            .column("payable_at", |row| row.payable_at)
+            .column("status", |row| &row.status)
+            // Their names have no commas.
+            .converted("reasons", "string_to_array(reasons, ',')", |row| {
+                row.reasons.join(",")
+            })
+            .column("evidence", |row| &row.evidence)
+            .column("order_owner", |row| row.order_owner)
+            .column("network_status", |row| row.network_status.as_deref())
+            .column("order_value", |row| row.order_value)
+            .column("currency", |row| &row.currency)
+            .column("user_pct", |row| row.user_pct)
+            .column("rating", |row| &row.rating)
+            .column("expected_commission", |row| row.expected_commission)
+            .column("expected_subsidy", |row| row.expected_subsidy)
+            .column("expected_fee", |row| row.expected_fee)
+            .column("user_amount", |row| row.user_amount)
+            .column("creator_amount", |row| row.creator_amount)
+            .column("posted_commission", |row| row.posted_commission)
+            .column("posted_subsidy", |row| row.posted_subsidy)
+            .column("posted_fee", |row| row.posted_fee)
+            .column("posted_user", |row| row.posted_user)
+            .column("posted_creator", |row| row.posted_creator)
+            .column("paid_amount", |row| row.paid_amount)
+            .insert_into(connection, "ledger")
+            .await
+    }
+
+    /// With its numbers as a fold writes them, without zeros at the end.
+    pub fn normalized(mut self) -> Self {
+        for number in [
+            &mut self.user_pct,
+            &mut self.expected_commission,
+            &mut self.expected_subsidy,
+            &mut self.expected_fee,
+            &mut self.user_amount,
+            &mut self.creator_amount,
+            &mut self.posted_commission,
+            &mut self.posted_subsidy,
+            &mut self.posted_fee,
+            &mut self.posted_user,
+            &mut self.posted_creator,
+            &mut self.paid_amount,
+        ] {
+            *number = number.normalize();
+        }
+        self.order_value = self.order_value.map(|number| number.normalize());
+        self
+    }
+}
+
 /// What each reason rests on, where there is more to say than the reason.
 fn evidence(findings: &[Finding]) -> BTreeMap<String, String> {
     findings
@@ -399,13 +439,8 @@ impl RatingRow {
     }
 }
 
-pub(super) const INSERT_POSTINGS: &str = "INSERT INTO postings
-    (transaction_id, led_id, payout_id, tenant_id, account, user_id, currency, amount)
-    SELECT transaction_id, led_id, payout_id, tenant_id, account, user_id, currency, amount
-    FROM json_populate_recordset(NULL::postings, $1::json)";
-
 /// A row of `postings`.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(super) struct PostingRow {
     transaction_id: i64,
     led_id: Option<i64>,
@@ -415,6 +450,22 @@ pub(super) struct PostingRow {
     user_id: Option<Uuid>,
     currency: Currency,
     amount: Decimal,
+}
+
+impl PostingRow {
+    pub async fn insert(connection: &mut PgConnection, rows: &[Self]) -> Result<u64, LedgerError> {
+        Columns::of(rows)
+            .column("transaction_id", |row| row.transaction_id)
+            .column("led_id", |row| row.led_id)
+            .column("payout_id", |row| row.payout_id)
+            .column("tenant_id", |row| row.tenant_id)
+            .column("account", |row| row.account)
+            .column("user_id", |row| row.user_id)
+            .column("currency", |row| row.currency.to_string())
+            .column("amount", |row| row.amount)
+            .insert_into(connection, "postings")
+            .await
+    }
 }
 
 /// What a posting is about.

@@ -15,7 +15,7 @@ use super::{
     fold::{Changes, Tables},
     history::{self, Clicks},
     outbox::{self, OutboxRow},
-    rows::{self, LedgerRow, Subject},
+    rows::{self, LedgerRow, PostingRow, Subject},
 };
 
 /// Reads what the tables say of claims and of the clicks that they belong to.
@@ -80,7 +80,7 @@ pub(super) async fn write(
     changes: &Changes<'_>,
 ) -> Result<(), LedgerError> {
     delete_stale(connection, &changes.stale).await?;
-    rows::insert(connection, rows::INSERT_LEDGER, &changes.rows).await?;
+    LedgerRow::insert(connection, &changes.rows).await?;
     move_reports(connection, changes).await?;
     let booked: Vec<_> = changes
         .claims
@@ -185,7 +185,7 @@ pub(super) async fn post(
             rows::posting_rows(transaction, *subject, lines)
         })
         .collect();
-    rows::insert(connection, rows::INSERT_POSTINGS, &lines).await?;
+    PostingRow::insert(connection, &lines).await?;
     Ok(())
 }
 

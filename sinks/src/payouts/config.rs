@@ -2,13 +2,14 @@
 
 use std::num::NonZeroU32;
 
-use schemas::Currency;
+use processors::rules::rails::RailTerms;
+use schemas::{Currency, Minor};
 
 use super::{
     agcod::{Endpoint, PartnerId, signature::KeyPair},
     claim_codes::ClaimCodeStorage,
     lifecycle::RetryPolicy,
-    sms::MessageText,
+    messages::MessagesConfig,
 };
 use crate::sealing::KeyRing;
 
@@ -18,6 +19,9 @@ pub const CREATE_PATH: &str = "/CreateGiftCard";
 pub const TIMEOUT_MS: u64 = 6_000;
 /// The rail's name in `payouts.method`.
 pub const CHANNEL: &str = "agcod";
+
+/// Most whole units that one card can hold (specification section 8.2).
+const CARD_UNITS_MAX: i64 = 10_000;
 
 /// The account with Amazon. What is settled by contract is configuration: no list that we know
 /// names India.
@@ -54,8 +58,26 @@ pub struct DispatchLimits {
     /// How long an attempt may take beyond waiting for the rate and its call, on the database's
     /// clock, before it counts as interrupted.
     pub lease_margin_ms: u64,
+    /// How often the rail is asked what is left of the funds, by whichever dispatcher comes to it
+    /// first, on the real clock.
+    pub funds_interval_ms: u64,
     /// When and how often an attempt is repeated.
     pub retry: RetryPolicy,
+}
+
+impl AgcodConfig {
+    /// The rail as a payout run sees it: whole units, at most ₹10,000 a card (specification
+    /// section 8.2).
+    pub fn terms(&self) -> RailTerms {
+        let unit = self.currency.minor_per_unit();
+        RailTerms {
+            name: CHANNEL,
+            currency: self.currency,
+            whole_units: true,
+            transfer_min: Minor::new(unit),
+            transfer_max: Minor::new(CARD_UNITS_MAX * unit),
+        }
+    }
 }
 
 impl Default for DispatchLimits {
@@ -66,6 +88,7 @@ impl Default for DispatchLimits {
             poll_interval_ms: 200,
             sweep_interval_ms: 30_000,
             lease_margin_ms: 10_000,
+            funds_interval_ms: 60_000,
             retry: RetryPolicy::default(),
         }
     }
@@ -82,8 +105,8 @@ pub struct PayoutsConfig {
     pub contacts: KeyRing,
     /// Whether and how claim codes are kept until the message is out.
     pub claim_codes: ClaimCodeStorage,
-    /// What the shopper reads.
-    pub message: MessageText,
+    /// What shoppers are told, and how often.
+    pub messages: MessagesConfig,
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@
 //!       (by the ledger)    └─ tried enough ───▶ error_soft ─┘ the nightly run
 //! ```
 //!
+//! An operator who gives a payout up after it was sent *recalls* it: once it is certain that no
+//! card can be spent, nothing is sent any more, and the ledger cancels it.
+//!
 //! A payout that is released keeps its state while it is tried again: what its state says is what
 //! the log says, and only a new step moves both.
 
@@ -86,6 +89,8 @@ pub struct Dispatch {
     pub ambiguous: bool,
     /// Whether an attempt has begun whose outcome isn't recorded.
     pub in_flight: bool,
+    /// Whether it was given up after it was sent, and no card can be spent. Never unset.
+    pub recalled: bool,
 }
 
 /// What an outcome changes.
@@ -114,6 +119,7 @@ impl Dispatch {
             next_attempt_at: Some(now),
             ambiguous: false,
             in_flight: false,
+            recalled: false,
         }
     }
 
@@ -136,7 +142,7 @@ impl Dispatch {
     /// With one more attempt begun; `None` when none is due or one is in flight.
     pub fn begun(self, now: Timestamp) -> Option<Self> {
         let due = self.next_attempt_at.is_some_and(|due_at| due_at <= now);
-        (due && !self.in_flight && sendable(self.state)).then(|| Self {
+        (due && !self.in_flight && !self.recalled && sendable(self.state)).then(|| Self {
             attempts: self.attempts.saturating_add(1),
             first_attempt_at: self.first_attempt_at.or(Some(now)),
             round_attempts: self.round_attempts.saturating_add(1),
@@ -149,7 +155,8 @@ impl Dispatch {
     /// What the outcome of the attempt in flight changes.
     ///
     /// An attempt whose process died has the outcome [`OutcomeKind::Unknown`]. A card that turns
-    /// out to exist counts in whatever state the payout is: that is how the world is.
+    /// out to exist counts in whatever state the payout is: that is how the world is. Only after a
+    /// recall such an outcome is the late news of a card that was cancelled since.
     pub fn settled(self, outcome: OutcomeKind, now: Timestamp, policy: &RetryPolicy) -> Settled {
         let landed = Self {
             in_flight: false,
@@ -157,7 +164,7 @@ impl Dispatch {
             ..self
         };
         // Nothing can have been sent in these states, or nothing is left to be done.
-        let idle = !sendable(self.state) && outcome != OutcomeKind::Funded;
+        let idle = self.recalled || (!sendable(self.state) && outcome != OutcomeKind::Funded);
         let dispatch = if idle {
             landed
         } else {
@@ -192,7 +199,7 @@ impl Dispatch {
     pub fn released(self, now: Timestamp) -> Option<Self> {
         let waits = match self.state {
             PayoutState::ErrorSoft | PayoutState::ErrorHard => {
-                self.next_attempt_at.is_none() && !self.in_flight
+                self.next_attempt_at.is_none() && !self.in_flight && !self.recalled
             }
             PayoutState::Queued
             | PayoutState::Sending

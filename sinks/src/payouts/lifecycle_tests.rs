@@ -19,6 +19,7 @@ fn in_flight(state: PayoutState, attempts: u32) -> Dispatch {
         next_attempt_at: Some(START),
         ambiguous: false,
         in_flight: true,
+        recalled: false,
     }
 }
 
@@ -173,6 +174,37 @@ fn release_takes_up_only_what_waits() {
             assert_eq!(released.next_attempt_at, Some(minutes(600)));
             assert_eq!((released.round_attempts, released.attempts), (0, 10));
         }
+    }
+}
+
+/// Nothing that happens to a recalled payout changes anything: every state × every event.
+#[test]
+fn nothing_moves_a_recalled_payout() {
+    for state in PayoutState::ALL {
+        for outcome in OutcomeKind::ALL {
+            let recalled = Dispatch {
+                recalled: true,
+                next_attempt_at: None,
+                ..in_flight(state, 1)
+            };
+            let settled = recalled.settled(outcome, START, &policy());
+            assert_eq!(settled.dispatch.state, state, "{outcome:?}");
+            assert_eq!(
+                (settled.step, settled.dispatch.next_attempt_at),
+                (None, None)
+            );
+        }
+        let resting = Dispatch {
+            recalled: true,
+            in_flight: false,
+            ..in_flight(state, 1)
+        };
+        assert!(resting.begun(START).is_none());
+        let waiting = Dispatch {
+            next_attempt_at: None,
+            ..resting
+        };
+        assert!(waiting.released(START).is_none());
     }
 }
 

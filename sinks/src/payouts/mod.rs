@@ -14,10 +14,12 @@
 //! | module | what |
 //! |---|---|
 //! | [`lifecycle`] | the state machine of one payout, pure |
-//! | [`agcod`] | the rail: request, signature, client, and what an answer means |
+//! | [`rail`] | what the payout run has to know of a rail |
+//! | [`agcod`] | the one that is built: request, signature, client, and what an answer means |
 //! | [`store`] | the tables, and the rule that no byte goes out before its step is durable |
 //! | [`dispatcher`] | the loop that ties them together |
-//! | [`sms`], [`claim_codes`] | how the code gets to the shopper, and how it is kept until then |
+//! | [`messages`], [`sms`], [`claim_codes`] | how the code gets to the shopper, and how it is kept until then |
+//! | [`notices`] | `ledger` → messages: claims that get confirmed |
 //! | [`fake_agcod`] | an Amazon for the demo and for tests, with an oracle |
 
 pub mod agcod;
@@ -27,7 +29,9 @@ pub mod dispatcher;
 pub mod fake_agcod;
 mod https;
 pub mod lifecycle;
-pub mod rate_limit;
+pub mod messages;
+pub mod notices;
+pub mod rail;
 pub mod sms;
 pub mod store;
 
@@ -35,4 +39,7 @@ pub use agcod::{PartnerId, creation_request_id, frozen_request};
 pub use config::{AgcodConfig, CHANNEL, CREATE_PATH, DispatchLimits, PayoutsConfig, TIMEOUT_MS};
 pub use dispatcher::{Dispatcher, DispatcherError};
 pub use https::HttpsError;
+pub use messages::{MessagesConfig, NoticeLimits};
+pub use notices::Notices;
+pub use rail::Rail;
 pub use store::{Store, StoreError};

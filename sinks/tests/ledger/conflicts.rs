@@ -118,6 +118,33 @@ async fn a_contradiction_is_kept_counted_and_not_folded() {
     }
 }
 
+/// In its month, and in another one: there is one click under an id.
+#[tokio::test]
+async fn a_click_at_another_time_is_a_contradiction() {
+    for batch_records_max in [10, 1] {
+        for days in [1, 100, -400] {
+            let world = World::new().await;
+            let mut click = recorded(&matched(&mut decision(1)).click);
+            world.append(&Logged::Click(click.clone())).await;
+            let kept = click.clicked_at.to_datetime();
+            click.clicked_at = click.clicked_at.plus_days(days);
+            for _ in 0..2 {
+                world.append(&Logged::Click(click.clone())).await;
+            }
+            world.fold(batch_records_max).await;
+            let times: Vec<chrono::DateTime<chrono::Utc>> =
+                sqlx::query_scalar("SELECT clicked_at FROM clicks")
+                    .fetch_all(&world.owner)
+                    .await
+                    .expect("clicks");
+            assert_eq!(times, [kept], "the first one counts");
+            let found = conflicts(&world).await;
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!((&*found[0].0, &*found[0].1), ("click", "1"));
+        }
+    }
+}
+
 /// What the ledger holds of the records above.
 async fn snapshot(world: &World) -> Vec<Value> {
     sqlx::query_scalar(

@@ -56,6 +56,8 @@ pub async fn two_tenants() -> World {
                 RETURNING $2::uuid, $3::int",
             "INSERT INTO payout_dispatch (tenant_id, payout_id, channel) VALUES ($1, $2, 'agcod')
                 RETURNING $3::int",
+            "INSERT INTO messages (tenant_id, message_id, user_id, kind, currency, created_at)
+                VALUES ($1, $2, $2, 'gift_card', 'INR', now()) RETURNING $3::int",
             "INSERT INTO retired_reports (tenant_id, user_id, conv_id, source_partition,
                     source_offset, click_id, clicked_at, fate)
                 VALUES ($1, $2, $3, 0, $3, $3, now(), 'ledgered')",

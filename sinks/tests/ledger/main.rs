@@ -6,16 +6,28 @@ mod postgres;
 
 mod closure;
 mod conflicts;
+mod document;
 mod equality;
 mod histories;
 mod instances;
 mod isolation;
+/// The generator's record, the evidence and the verdict of the kill harness.
+#[expect(dead_code, reason = "the harness uses the rest")]
+#[path = "../../../tests/kill"]
+mod kill {
+    pub mod evidence;
+    pub mod record;
+    pub mod verdict;
+}
+mod kill_in_a_batch;
 mod partitions;
+mod payout_methods;
 mod payouts;
 mod races;
 mod rebuilding;
 mod records;
 mod reference;
+mod rows_written;
 mod smoke;
 mod snapshot;
 mod trouble;

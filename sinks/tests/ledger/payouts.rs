@@ -10,9 +10,9 @@ use schemas::{
     },
 };
 use sinks::{
-    ledger::payout_run::{self, PayoutRunSummary},
+    ledger::payout_run::{self, PayoutRunSummary, Scope, Skip},
     payouts::{
-        AgcodConfig,
+        AgcodConfig, Rail,
         agcod::{Endpoint, signature::KeyPair},
         config::CREATE_PATH,
     },
@@ -27,7 +27,7 @@ use crate::{
     world::World,
 };
 
-pub fn account() -> AgcodConfig {
+fn account() -> AgcodConfig {
     AgcodConfig {
         endpoint: Endpoint::parse("http://127.0.0.1:1", CREATE_PATH).expect("an address"),
         region: "eu-west-1".into(),
@@ -40,6 +40,10 @@ pub fn account() -> AgcodConfig {
         },
         timeout_ms: 1_000,
     }
+}
+
+pub fn rails() -> [Rail; 1] {
+    [Rail::Agcod(account())]
 }
 
 async fn seed_tenants(owner: &PgPool, payout_min: i32, kyc_required: bool) {
@@ -71,7 +75,7 @@ pub async fn world() -> World {
 }
 
 /// An approved sale of ₹1,999.00 on a click of its own: 95.95 for user 9, older ones first.
-fn sale(number: i64) -> Logged {
+pub fn sale(number: i64) -> Logged {
     let mut sale = decision(number);
     sale.received_at = T0.plus_millis(number);
     matched(&mut sale).click = click(number, Some(9));
@@ -115,12 +119,17 @@ pub async fn settle(world: &World) {
     world.fold(10).await;
 }
 
-async fn pay(world: &World, days: i32) -> PayoutRunSummary {
-    let summary = payout_run::run(&world.writer, &account(), T0.plus_days(days), false).await;
+pub async fn pay(world: &World, days: i32) -> PayoutRunSummary {
+    let summary = payout_run::run(
+        &world.writer,
+        &rails(),
+        Scope::all(T0.plus_days(days), false),
+    )
+    .await;
     summary.expect("a payout run")
 }
 
-async fn payouts(world: &World) -> Vec<PayoutRequested> {
+pub async fn payouts(world: &World) -> Vec<PayoutRequested> {
     read_all(world, Topic::Payouts)
         .await
         .iter()
@@ -177,8 +186,9 @@ async fn two_runs_at_once_pay_whole_rupees_once_oldest_first() {
     let world = world().await;
     fold(&world, &[sale(2), sale(1)]).await;
     assert_eq!(pay(&world, 30).await.paid_count, 0, "nothing has matured");
-    let account = account();
-    let runs = (0..4).map(|_| payout_run::run(&world.writer, &account, T0.plus_days(31), false));
+    let rails = rails();
+    let runs =
+        (0..4).map(|_| payout_run::run(&world.writer, &rails, Scope::all(T0.plus_days(31), false)));
     let runs: Vec<_> = futures::future::try_join_all(runs).await.expect("runs");
     assert_eq!(runs.iter().map(|run| run.paid_count).sum::<u64>(), 1);
     settle(&world).await;
@@ -208,7 +218,7 @@ async fn a_large_balance_makes_cards_of_at_most_ten_thousand() {
     };
     fields(&mut large).sale_amount = Some(rupees(300_000));
     fold(&world, &[Logged::Decision(large)]).await;
-    let dry = payout_run::run(&world.writer, &account(), T0.plus_days(31), true).await;
+    let dry = payout_run::run(&world.writer, &rails(), Scope::all(T0.plus_days(31), true)).await;
     let wet = pay(&world, 31).await;
     assert_eq!(dry.expect("a dry run"), wet);
     assert_eq!((wet.paid_count, wet.paid_amount), (2, rupees(14_400)));
@@ -226,26 +236,108 @@ async fn a_tenant_asks_for_a_minimum_and_for_kyc() {
     let world = World::new().await;
     seed_tenants(&world.owner, 96, true).await;
     fold(&world, &[sale(1)]).await;
-    assert_eq!(
-        pay(&world, 31).await,
-        PayoutRunSummary {
-            payees: 1,
-            ..PayoutRunSummary::default()
-        }
-    );
-    fold(&world, &[sale(2)]).await;
-    let held_back = PayoutRunSummary {
-        payees: 1,
-        kyc_missing: 1,
-        ..PayoutRunSummary::default()
+    let skipped = |run: &PayoutRunSummary| -> Vec<(Skip, u64)> {
+        let totals = run.totals.iter();
+        totals.flat_map(|totals| totals.skipped.clone()).collect()
     };
-    assert_eq!(pay(&world, 31).await, held_back);
+    let below = pay(&world, 31).await;
+    assert_eq!((below.payees, below.paid_count), (1, 0));
+    assert_eq!(skipped(&below), [(Skip::BelowMinimum, 1)]);
+    fold(&world, &[sale(2)]).await;
+    let held_back = pay(&world, 31).await;
+    assert_eq!(
+        (
+            held_back.payees,
+            held_back.kyc_missing,
+            held_back.paid_count
+        ),
+        (1, 1, 0)
+    );
+    assert_eq!(skipped(&held_back), [(Skip::KycMissing, 1)]);
     sqlx::query("INSERT INTO users (user_id, kyc_hash) VALUES ($1, 'known')")
         .bind(user(9).uuid())
         .execute(&world.owner)
         .await
         .expect("a user");
-    assert_eq!(pay(&world, 31).await.paid_count, 1);
+    let paid = pay(&world, 31).await;
+    assert_eq!(paid.paid_count, 1);
+    let [totals] = &paid.totals[..] else {
+        panic!("one tenant and currency: {paid:?}")
+    };
+    assert_eq!((totals.payees, totals.transfers), (1, 1));
+    assert_eq!((totals.amount, totals.without_phone), (rupees(191), 1));
+}
+
+/// Each payee who isn't paid is counted under the reason, and another tenant's not at all.
+#[tokio::test]
+async fn a_run_says_who_is_not_paid_and_why() {
+    let world = world().await;
+    fold(&world, &[sale(1)]).await;
+    let usd = Rail::Agcod(AgcodConfig {
+        currency: Currency::USD,
+        ..account()
+    });
+    let scope = Scope::all(T0.plus_days(31), true);
+    let run = payout_run::run(&world.writer, &[usd], scope).await;
+    let run = run.expect("a dry run");
+    assert_eq!(run.totals[0].skipped[&Skip::CurrencyNotPaid], 1);
+    for (number, payees) in [(1, 1), (2, 0)] {
+        let scope = Scope {
+            tenant_id: Some(tenant(number)),
+            ..scope
+        };
+        let run = payout_run::run(&world.writer, &rails(), scope).await;
+        assert_eq!(run.expect("a dry run").payees, payees, "tenant {number}");
+    }
+    // Paid, and taken back after that.
+    pay(&world, 31).await;
+    settle(&world).await;
+    let made = payouts(&world).await[0].payout_id;
+    fold(&world, &[step(made, PayoutStep::Sending)]).await;
+    fold(&world, &[step(made, PayoutStep::Funded)]).await;
+    let paid = payout_run::run(&world.writer, &rails(), scope).await;
+    let paid = paid.expect("a dry run");
+    // Ninety-five paise are left.
+    assert_eq!(paid.totals[0].skipped[&Skip::BelowMinimum], 1);
+    fold(&world, &[taken_back(1)]).await;
+    let debt = payout_run::run(&world.writer, &rails(), scope).await;
+    let debt = debt.expect("a dry run");
+    assert_eq!(debt.totals[0].skipped[&Skip::NegativeBalance], 1);
+    assert_eq!(debt.paid_count, 0);
+}
+
+/// A card that was cancelled at the rail: the step counts attempts, and is final over the card.
+#[tokio::test]
+async fn a_recalled_payout_gives_its_money_back_exactly_once() {
+    let world = world().await;
+    fold(&world, &[sale(1), sale(2)]).await;
+    pay(&world, 31).await;
+    settle(&world).await;
+    let made = payouts(&world).await[0].payout_id;
+    fold(&world, &[step(made, PayoutStep::Sending)]).await;
+    fold(&world, &[step(made, PayoutStep::Funded)]).await;
+    assert_eq!(claim(&world, 1).await.1, "95.95");
+    // It comes twice, as records do.
+    fold(&world, &[step(made, PayoutStep::Cancelled)]).await;
+    fold(&world, &[step(made, PayoutStep::Cancelled)]).await;
+    assert_eq!(state(&world, made).await, "cancelled");
+    assert_eq!(
+        claim(&world, 1).await,
+        ("confirmed".to_owned(), "0".to_owned())
+    );
+    assert!(
+        Snapshot::read(&world.owner).await.paid.is_empty(),
+        "booked back"
+    );
+    let card: Option<String> = sqlx::query_scalar("SELECT card_id FROM payouts")
+        .fetch_one(&world.owner)
+        .await
+        .expect("a payout");
+    assert_eq!(card, None);
+    // And it is paid again, by another card.
+    let again = pay(&world, 31).await;
+    assert_eq!((again.paid_count, again.paid_amount), (1, rupees(191)));
+    assert_eq!(pay(&world, 31).await.paid_count, 0);
 }
 
 #[tokio::test]

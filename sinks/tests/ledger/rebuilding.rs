@@ -2,13 +2,17 @@
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use schemas::{PayoutId, events::PayoutStep};
-use sinks::ledger::{LedgerError, payout_run, rebuild};
+use sinks::ledger::{
+    LedgerError,
+    payout_run::{self, Scope},
+    rebuild,
+};
 use tokio::sync::Mutex;
 
 use crate::{
     equality::config,
     histories::{any_history, appended_at, shuffled},
-    payouts::{account, fold, read_all, settle, step, world},
+    payouts::{fold, rails, read_all, settle, step, world},
     records::{Logged, T0, matched},
     snapshot::Snapshot,
     world::{READ, RUNTIME, World},
@@ -38,7 +42,7 @@ async fn live(world: &World, history: &[Logged], batch: usize, dispatch: &[u8]) 
         let now = records.last().map_or(T0, appended_at);
         world.clock.set(now);
         if dice.next() != Some(0) {
-            let run = payout_run::run(&world.writer, &account(), now, false).await;
+            let run = payout_run::run(&world.writer, &rails(), Scope::all(now, false)).await;
             run.expect("a payout run");
         }
         settle(world).await;
@@ -100,7 +104,7 @@ fn a_rebuilt_ledger_equals_the_one_that_lived_through_payouts() {
                     0,
                     "a rebuild publishes nothing"
                 );
-                let refused = payout_run::run(&world.writer, &account(), T0, false).await;
+                let refused = payout_run::run(&world.writer, &rails(), Scope::all(T0, false)).await;
                 prop_assert!(matches!(refused, Err(LedgerError::Rebuilding)));
                 let cancelled = rebuild::finish(&world.writer, T0).await.expect("finished");
                 prop_assert_eq!(cancelled, 0, "what was cancelled stands in the log");

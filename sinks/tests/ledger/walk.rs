@@ -7,12 +7,13 @@
 mod catalogue;
 mod expected;
 
-use std::{collections::BTreeSet, fmt::Write, fs};
+use std::{collections::BTreeSet, fmt::Write};
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
 use uuid::Uuid;
 
 use crate::{
+    document,
     isolation::{set, two_tenants},
     records::{tenant, user},
     world::World,
@@ -309,7 +310,7 @@ async fn every_table_role_and_statement_is_as_expected() {
     ] {
         writeln!(text, "| {figure} | {what} |").expect("a string takes everything");
     }
-    document(&text);
+    document::holds("isolation walk", &text);
 }
 
 #[tokio::test]
@@ -354,26 +355,4 @@ async fn the_walk_finds_what_is_wrong() {
         let (_, after) = walk(&world, &relations, walker).await;
         assert!(after.len() > before.len(), "{mistake}: not noticed");
     }
-}
-
-const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reliability.md");
-const UPDATE: &str = "UPDATE_RELIABILITY";
-const BEGIN: &str = "<!-- isolation walk: begin (generated) -->\n";
-const END: &str = "<!-- isolation walk: end -->\n";
-
-/// The count stands in docs/reliability.md, between its marks.
-fn document(text: &str) {
-    let document = fs::read_to_string(DOCUMENT).expect("docs/reliability.md");
-    let (before, rest) = document.split_once(BEGIN).expect("the mark of the begin");
-    let (committed, after) = rest.split_once(END).expect("the mark of the end");
-    if std::env::var_os(UPDATE).is_some() {
-        let updated = [before, BEGIN, text, END, after].concat();
-        fs::write(DOCUMENT, updated).expect("written");
-        return;
-    }
-    assert_eq!(
-        committed, text,
-        "docs/reliability.md isn't what was walked: run\n  \
-         {UPDATE}=1 cargo test -p sinks --test ledger walk"
-    );
 }

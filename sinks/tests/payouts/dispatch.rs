@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use schemas::{
     Topic, UserId,
-    events::{ChannelSwitch, CommandBody, ReleasePayout},
+    events::{ChannelSwitch, CommandBody, ReleasePayout, ResendMessage},
 };
 use sinks::payouts::{
     claim_codes::ClaimCodeStorage,
@@ -159,6 +159,14 @@ async fn a_shopper_without_a_phone_is_not_lost() {
     let running = world.run();
     world.until_sms(id, "no_phone").await;
     assert_eq!(world.state(id).await, "funded");
+    world
+        .until("counted", async || {
+            let metrics = prometheus::TextEncoder::new()
+                .encode_to_string(&running.registry.gather())
+                .expect("text");
+            metrics.contains("hissaback_payout_messages_open{state=\"no_phone\"} 1")
+        })
+        .await;
     let shopper = UserId::new(Uuid::from_u128(1 + (1 << 64)));
     sqlx::query("UPDATE users SET phone_sealed = $1")
         .bind(world.sealed(shopper, "+911"))
@@ -181,12 +189,10 @@ async fn a_code_that_is_not_stored_is_fetched_again() {
     let running = world.run();
     world
         .until("a failed message", async || {
-            sqlx::query_scalar(
-                "SELECT count(*) = 1 FROM payout_dispatch WHERE sms_error IS NOT NULL",
-            )
-            .fetch_one(&world.owner)
-            .await
-            .expect("a row")
+            sqlx::query_scalar("SELECT count(*) = 1 FROM messages WHERE error IS NOT NULL")
+                .fetch_one(&world.owner)
+                .await
+                .expect("a row")
         })
         .await;
     let stored: i64 =
@@ -199,11 +205,8 @@ async fn a_code_that_is_not_stored_is_fetched_again() {
     world.clock.advance(Duration::from_mins(3));
     world.until_sms(id, "sent").await;
     // And once more on request, with the same code.
-    let resent = world
-        .store()
-        .resend_message(id, stream::Clock::now(&world.clock))
-        .await;
-    assert!(resent.expect("resent"));
+    let resend = CommandBody::ResendMessage(ResendMessage { payout_id: id });
+    world.command(1, resend).await;
     world
         .until("resent", async || world.phones.messages().len() == 2)
         .await;
@@ -222,8 +225,8 @@ async fn a_stored_code_outlives_a_gateway_that_is_down() {
     world
         .until("a sealed code", async || {
             sqlx::query_scalar(
-                "SELECT count(*) = 1 FROM payout_dispatch
-             WHERE claim_code_ciphertext IS NOT NULL AND sms_attempts > 0",
+                "SELECT count(*) = 1 FROM payout_dispatch JOIN messages ON message_id = payout_id
+                 WHERE claim_code_ciphertext IS NOT NULL AND messages.attempts > 0",
             )
             .fetch_one(&world.owner)
             .await
@@ -269,7 +272,7 @@ async fn a_channel_fault_stops_everything_until_an_operator_resumes_it() {
         .await;
     assert_eq!(
         store.paused().await.expect("a row").as_deref(),
-        Some("F300 InsufficientFunds")
+        Some("F300 InsufficientFunds: the prepaid funds are used up: top them up, then resume")
     );
     assert_eq!(world.state(second).await, "sending");
     // A third waits in `queued`, where it may still be cancelled.

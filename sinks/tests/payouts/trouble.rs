@@ -75,6 +75,7 @@ async fn lost_dispatch_rows_are_taken_up_again_as_doubtful() {
         .await
         .expect("set back");
     let running = world.run();
+    world.until_state(id, "funded").await;
     world.until_sms(id, "sent").await;
     running.stop().await;
     let dispatch = world

@@ -18,14 +18,14 @@ use secrecy::ExposeSecret;
 use sinks::{
     ledger::OutboxRelay,
     payouts::{
-        AgcodConfig, CREATE_PATH, DispatchLimits, Dispatcher, PayoutsConfig, Store,
+        AgcodConfig, CREATE_PATH, DispatchLimits, Dispatcher, MessagesConfig, PayoutsConfig, Store,
         agcod::{Endpoint, signature::KeyPair},
         claim_codes::ClaimCodeStorage,
         config::CHANNEL,
         creation_request_id,
         fake_agcod::{FakeAccount, FakeAgcod},
         frozen_request,
-        sms::{Message, MessageText, SmsError, SmsGateway},
+        sms::{Accepted, Message, SmsError, SmsGateway},
     },
     sealing::{KeyRing, Subject},
 };
@@ -85,6 +85,8 @@ pub fn account_config(address: &str) -> AgcodConfig {
 pub struct Phones {
     messages: Mutex<Vec<(PayoutId, String, String)>>,
     pub unreachable: AtomicBool,
+    /// Whether it tells what became of them.
+    pub reports: AtomicBool,
 }
 
 impl Phones {
@@ -96,23 +98,28 @@ impl Phones {
 
 #[async_trait]
 impl SmsGateway for Phones {
-    async fn send(&self, message: &Message) -> Result<(), SmsError> {
+    async fn send(&self, message: &Message) -> Result<Accepted, SmsError> {
         if self.unreachable.load(Ordering::SeqCst) {
             return Err(SmsError::Unavailable("on request".into()));
         }
         self.messages.lock().expect("not poisoned").push((
-            message.payout_id,
+            PayoutId::new(message.reference.message_id),
             message.to.expose_secret().to_owned(),
             message.text.expose_secret().to_owned(),
         ));
-        Ok(())
+        Ok(Accepted::default())
+    }
+
+    fn reports_delivery(&self) -> bool {
+        self.reports.load(Ordering::SeqCst)
     }
 }
 
 pub struct World {
     /// As the owner, who may do what the ledger and operators do.
     pub owner: PgPool,
-    writer: PgPool,
+    pub operator: PgPool,
+    pub writer: PgPool,
     pub log: Arc<InMemoryLog>,
     pub clock: Arc<ManualClock>,
     pub fake: FakeAgcod,
@@ -145,6 +152,7 @@ impl World {
     pub async fn new() -> Self {
         let database = Database::new().await;
         let owner = database.owner().await;
+        let operator = database.pool("hissaback_operator").await;
         let writer = database.pool("hissaback_writer").await;
         let clock = Arc::new(ManualClock::new(START));
         let log = InMemoryLog::new(clock.clone(), Limits::default());
@@ -162,10 +170,11 @@ impl World {
             },
             contacts: keys.clone(),
             claim_codes: ClaimCodeStorage::Encrypted(keys),
-            message: MessageText::default(),
+            messages: MessagesConfig::default(),
         };
         let mut world = Self {
             owner,
+            operator,
             writer,
             log,
             clock,
@@ -311,10 +320,26 @@ impl World {
 
     pub async fn sms_state(&self, id: PayoutId) -> String {
         self.text(
-            "SELECT coalesce((SELECT sms_state FROM payout_dispatch WHERE payout_id = $1), '-')",
+            "SELECT coalesce((SELECT state FROM messages WHERE message_id = $1), '-')",
             id,
         )
         .await
+    }
+
+    pub async fn message_error(&self, id: PayoutId) -> Option<String> {
+        sqlx::query_scalar("SELECT error FROM messages WHERE message_id = $1")
+            .bind(id.uuid())
+            .fetch_optional(&self.owner)
+            .await
+            .expect("a row")
+            .flatten()
+    }
+
+    pub async fn number(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query)
+            .fetch_one(&self.owner)
+            .await
+            .expect("a number")
     }
 
     async fn text(&self, query: &'static str, id: PayoutId) -> String {

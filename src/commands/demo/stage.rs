@@ -18,7 +18,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use operations::{audit, caught_up, fates, reference};
+use operations::{audit, caught_up, fates, reference, retention::Periods};
 use rand::distr::{Alphanumeric, SampleString};
 use schemas::{ClickId, Currency, Timestamp, Topic, token::TokenKeys};
 use secrecy::SecretString;
@@ -26,11 +26,11 @@ use serde_json::{Value, json};
 use sinks::{
     analytics::completeness,
     payouts::{
-        AgcodConfig, CREATE_PATH, DispatchLimits, PayoutsConfig, TIMEOUT_MS,
+        AgcodConfig, CREATE_PATH, DispatchLimits, MessagesConfig, PayoutsConfig, TIMEOUT_MS,
         agcod::{Endpoint, signature::KeyPair},
         claim_codes::ClaimCodeStorage,
         fake_agcod::{FakeAccount, FakeAgcod, Fault, Script as FakeScript},
-        sms::{FileSmsGateway, MessageText, SmsGateway},
+        sms::{FileSmsGateway, SmsGateway},
     },
 };
 use stream::{Clock, Log, ManualClock};
@@ -121,7 +121,11 @@ impl DemoStage {
             ingest: ingest::Settings::default(),
             public_url,
             payouts: Some(payouts),
+            payout_schedule: None,
             messages: Some(sms),
+            retention: Periods::default(),
+            delivery_reports: None,
+            verification: None,
             committed: Some(Arc::new(move |event_id, _latency| {
                 locked(&noted)
                     .entry(event_id)
@@ -302,7 +306,12 @@ async fn wait_for_analytics(log: &dyn Log, client: &clickhouse::Client) -> anyho
         }
     }
     let deadline = Instant::now() + PATIENCE;
-    while !completeness::covers(&completeness::complete_up_to(client).await?, &ends) {
+    while !completeness::covers(&completeness::complete_up_to(client).await?, &ends)
+        || !completeness::covers(
+            &completeness::aggregates_complete_up_to(client).await?,
+            &ends,
+        )
+    {
         ensure!(
             Instant::now() < deadline,
             "analytics doesn't catch up with the log"
@@ -357,6 +366,6 @@ fn payouts_config(
         },
         contacts: platform.secrets()?.contact_keys()?,
         claim_codes: ClaimCodeStorage::Encrypted(platform.secrets()?.claim_code_keys()?),
-        message: MessageText::default(),
+        messages: MessagesConfig::default(),
     })
 }

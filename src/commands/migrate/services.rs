@@ -125,6 +125,7 @@ impl Migration<'_> {
             return Ok(None);
         };
         let client = server_client(url.expose_secret())?;
+        let cluster = self.configuration.clickhouse.cluster()?;
         let temporary = |error: &MigrationError| match error {
             MigrationError::ClickHouse(error) => {
                 matches!(
@@ -142,7 +143,7 @@ impl Migration<'_> {
                 ..Findings::default()
             }));
         }
-        analytics::migrate(&client).await?;
+        analytics::migrate_on(&client, cluster.as_ref()).await?;
         Ok(Some(Findings {
             made: outstanding,
             ..Findings::default()

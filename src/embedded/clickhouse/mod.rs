@@ -7,7 +7,7 @@ mod engine;
 mod library;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clickhouse::Client;
@@ -22,12 +22,17 @@ pub use self::engine::{EngineArguments, EngineRunError, run as run_engine};
 pub use self::library::LibraryMissing;
 use super::DataDirectory;
 use super::data_directory::DataDirectoryError;
-use super::socket_directory::{SocketDirectory, SocketDirectoryError};
+use super::socket_directory::{self, SocketDirectory, SocketDirectoryError};
 use super::supervision::{Health, SupervisionError, Supervisor};
 
 /// The database of our tables, in the engine and, unless its URL names another, on a server.
 pub const DATABASE: &str = "hissaback";
 
+/// Where the engine's tables are in a data directory.
+pub const DIRECTORY: &str = "clickhouse";
+
+/// The engine's own part of the directory of sockets.
+const SOCKET_SERVICE: &str = "clickhouse";
 const SOCKET_NAME: &str = "engine.sock";
 /// Shorter than a server keeps an idle connection.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -202,13 +207,13 @@ impl EmbeddedClickHouse {
                 std::env::current_exe().map_err(|source| ClickHouseError::Program { source })?
             }
         };
-        let socket_directory = SocketDirectory::create(data, "clickhouse", SOCKET_NAME, None)?;
+        let socket_directory = SocketDirectory::create(data, SOCKET_SERVICE, SOCKET_NAME, None)?;
         let socket = socket_directory.path().join(SOCKET_NAME);
         let bare_client = client_of_socket(socket.clone());
         let child = EngineChild {
             program,
             library,
-            data: data.subdirectory("clickhouse")?,
+            data: data.subdirectory(DIRECTORY)?,
             socket,
             client: bare_client.clone(),
         };
@@ -223,6 +228,13 @@ impl EmbeddedClickHouse {
             client: configured(bare_client),
             _socket_directory: socket_directory,
         })
+    }
+
+    /// A client of the engine that another process of the same user runs over the data directory
+    /// at `path`. Whether one does, its first answer tells.
+    pub fn client_of_running(path: &Path) -> Result<Client, ClickHouseError> {
+        let socket = socket_directory::locate(path, SOCKET_SERVICE, SOCKET_NAME)?;
+        Ok(configured(client_of_socket(socket)))
     }
 
     /// A client of the engine, from this process and its user only. While the engine is being

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::rules::{
     history::{self, HealClaim, OrderKey, Report},
     lifecycle::ClaimState,
-    payouts::{self, Card, ClaimBalance, Limits, OwedClaim, PayoutState, QueuedPayout},
+    payouts::{self, ClaimBalance, Limits, OwedClaim, PayoutState, QueuedPayout, Transfer},
     postings::{self, Booking},
     settlement::{Neighbourhood, Scope, settle},
 };
@@ -82,7 +82,7 @@ pub(super) struct Payout {
     pub id: PayoutId,
     pub user: UserId,
     pub as_of: Timestamp,
-    pub card: Card,
+    pub card: Transfer,
 }
 
 #[derive(Debug, Default)]
@@ -345,7 +345,9 @@ impl MemoryLedger {
     pub fn run_payouts(&mut self, as_of: Timestamp, next_payout: &mut u128) -> Vec<Logged> {
         let limits = Limits {
             payout_min: Minor::new(100),
-            card_max: Minor::new(1_000_000),
+            whole_units: true,
+            transfer_min: Minor::new(1),
+            transfer_max: Minor::new(1_000_000),
         };
         let mut records = Vec::new();
         for user in self.users() {
@@ -451,7 +453,8 @@ fn subject(command: &Command) -> Option<EventId> {
         CommandBody::MatchByHand(_)
         | CommandBody::ReleasePayout(_)
         | CommandBody::CancelPayout(_)
-        | CommandBody::ChannelSwitch(_) => None,
+        | CommandBody::ChannelSwitch(_)
+        | CommandBody::ResendMessage(_) => None,
     }
 }
 

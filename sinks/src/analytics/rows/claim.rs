@@ -93,6 +93,28 @@ impl LedgerEntryRow {
     }
 }
 
+/// A row of `claim_hours`: where a claim stood after a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Row, Serialize)]
+#[expect(
+    missing_docs,
+    reason = "columns are described where the table is created"
+)]
+pub struct ClaimHourRow {
+    pub claim: i64,
+    /// Seconds since 1970.
+    pub hour: u32,
+}
+
+impl ClaimHourRow {
+    /// The hour of the claim's click.
+    pub fn of(entry: &LedgerEntryRow) -> Self {
+        Self {
+            claim: entry.claim,
+            hour: entry.clicked_at.hour().seconds(),
+        }
+    }
+}
+
 /// A row of `ledger_changes`: one step of a claim's way.
 #[derive(Debug, Clone, PartialEq, Eq, Row, Serialize)]
 #[expect(

@@ -6,6 +6,8 @@ use schemas::{Amount, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::analytics::aggregates::Hour;
+
 /// The first instant of a `DateTime64(3)`: 1900-01-01T00:00:00Z, in milliseconds.
 const EARLIEST_MS: i64 = -2_208_988_800_000;
 /// The last one: 2299-12-31T23:59:59.999Z.
@@ -16,6 +18,13 @@ const LATEST_MS: i64 = 10_413_791_999_999;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Instant(i64);
+
+impl Instant {
+    /// Its hour, in which the aggregates have it.
+    pub(in crate::analytics) fn hour(self) -> Hour {
+        Hour::of_millis(self.0)
+    }
+}
 
 impl From<Timestamp> for Instant {
     fn from(at: Timestamp) -> Self {

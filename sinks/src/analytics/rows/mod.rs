@@ -7,7 +7,7 @@ mod column;
 mod payout;
 mod report;
 
-pub use claim::{LedgerChangeRow, LedgerEntryRow};
+pub use claim::{ClaimHourRow, LedgerChangeRow, LedgerEntryRow};
 pub use click::ClickRow;
 pub use column::{Decimal, Identifier, Instant};
 pub use payout::{PayoutRow, PayoutStepRow};

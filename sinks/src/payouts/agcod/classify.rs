@@ -9,8 +9,8 @@ use schemas::{Amount, Currency, Timestamp};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-/// The longest error code or type that is kept.
-const NAME_LENGTH_MAX: usize = 60;
+pub use super::failure::Detail;
+use super::failure::{self, ErrorBody, Failure};
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,42 +97,6 @@ pub struct FundedCard {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Error code and type for the operator: short, printable, and never free text from the answer,
-/// which might repeat a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Detail(String);
-
-impl Detail {
-    /// Our own words.
-    pub fn new(text: &'static str) -> Self {
-        Self(text.to_owned())
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Amazon's code and type, where they are names; anything else is not repeated.
-    fn of(body: &Body) -> Self {
-        let named = |text: &&str| {
-            (1..=NAME_LENGTH_MAX).contains(&text.len())
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        };
-        let text: Vec<&str> = [body.code(), body.kind()]
-            .into_iter()
-            .filter(named)
-            .collect();
-        if text.is_empty() {
-            Self::new("no error code")
-        } else {
-            Self(text.join(" "))
-        }
-    }
-}
-
 impl OutcomeKind {
     /// All of them.
     pub const ALL: [Self; 7] = [
@@ -200,25 +164,37 @@ impl Outcome {
     }
 }
 
+impl From<Failure> for Outcome {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(detail) => Self::Refused(detail),
+            Failure::Throttled(detail) => Self::Throttled(detail),
+            Failure::ChannelFault(detail) => Self::ChannelFault(detail),
+            Failure::Unreachable(detail) => Self::Unreachable(detail),
+            Failure::Unknown(detail) => Self::Unknown(detail),
+        }
+    }
+}
+
 /// What `answer` to a request for `expected` means.
 pub fn classify(answer: Answer<'_>, expected: &Expected) -> Outcome {
     let body = match answer {
-        Answer::Failed(TransportFailure::NotConnected) => {
-            return Outcome::Unreachable(Detail::new("no connection"));
-        }
-        Answer::Failed(TransportFailure::TimedOut) => return unknown("timed out"),
-        Answer::Failed(TransportFailure::ConnectionLost) => return unknown("connection lost"),
-        Answer::Failed(TransportFailure::Oversized) => return unknown("answer too large"),
+        Answer::Failed(failed) => return failure::judge_transport(failed).into(),
         Answer::Body(body) => body,
     };
     // The parser's own error may quote the body, so it is dropped.
-    let Ok(body) = serde_json::from_slice::<Body>(body) else {
+    let Ok(said) = serde_json::from_slice::<ErrorBody>(body) else {
         return unknown("unreadable answer");
     };
-    match body.result.status.as_deref() {
-        Some("SUCCESS") if body.error_code.is_none() => judge_card(body.result, expected),
+    match said.status.as_deref() {
+        Some("SUCCESS") if said.error_code.is_none() => {
+            match serde_json::from_slice::<CreateResult>(body) {
+                Ok(result) => judge_card(result, expected),
+                Err(_) => unknown("unreadable answer"),
+            }
+        }
         Some("SUCCESS") => unknown("success and an error at once"),
-        Some(_) | None => judge_error(&body),
+        Some(_) | None => failure::judge(&said).into(),
     }
 }
 
@@ -265,43 +241,6 @@ fn judge_card(result: CreateResult, expected: &Expected) -> Outcome {
     }
 }
 
-fn judge_error(body: &Body) -> Outcome {
-    let detail = || Detail::of(body);
-    let (code, kind) = (body.code(), body.kind());
-    let message = body.message.as_deref().unwrap_or_default();
-    if kind.contains("Throttl") || code.contains("Throttl") || message.contains("Rate exceeded") {
-        return Outcome::Throttled(detail());
-    }
-    if CREDENTIAL_FAULTS.iter().any(|fault| kind.contains(fault))
-        || (code == "F200" && message.to_ascii_lowercase().contains("signature"))
-    {
-        // Said once per account, not per payout; our words, since `F200` alone would mislead.
-        return Outcome::ChannelFault(Detail::new("signature or credentials refused"));
-    }
-    if body.status() == Some("RESEND") {
-        return Outcome::Unknown(detail());
-    }
-    match code {
-        "F200" => Outcome::Refused(detail()),
-        "F300" => Outcome::ChannelFault(detail()),
-        // F100 internal, F400 temporary, F500 unknown, and whatever isn't documented.
-        _ => Outcome::Unknown(detail()),
-    }
-}
-
-/// Names that AWS front ends give when a request's credentials don't hold, clock skew included.
-const CREDENTIAL_FAULTS: [&str; 9] = [
-    "InvalidSignature",
-    "SignatureDoesNotMatch",
-    "IncompleteSignature",
-    "MissingAuthenticationToken",
-    "UnrecognizedClient",
-    "InvalidClientTokenId",
-    "AccessDenied",
-    "ExpiredToken",
-    "RequestExpired",
-];
-
 /// As Amazon writes dates: `Thu Jun 10 14:59:59 UTC 2032`.
 fn parse_date(text: &str) -> Option<Timestamp> {
     chrono::NaiveDateTime::parse_from_str(text, "%a %b %d %H:%M:%S UTC %Y")
@@ -311,45 +250,7 @@ fn parse_date(text: &str) -> Option<Timestamp> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
-    #[serde(flatten)]
-    result: CreateResult,
-    agcod_response: Option<ErrorResult>,
-    error_code: Option<String>,
-    error_type: Option<String>,
-    message: Option<String>,
-    #[serde(rename = "__type")]
-    type_name: Option<String>,
-}
-
-impl Body {
-    fn code(&self) -> &str {
-        self.error_code.as_deref().unwrap_or_default()
-    }
-
-    /// The error's type, which front ends put into `__type`, behind a name space.
-    fn kind(&self) -> &str {
-        let kind = self.error_type.as_deref().or(self.type_name.as_deref());
-        let kind = kind.unwrap_or_default();
-        kind.rsplit('#').next().unwrap_or(kind)
-    }
-
-    fn status(&self) -> Option<&str> {
-        let nested = self.agcod_response.as_ref();
-        let nested = nested.and_then(|response| response.status.as_deref());
-        self.result.status.as_deref().or(nested)
-    }
-}
-
-#[derive(Deserialize)]
-struct ErrorResult {
-    status: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct CreateResult {
-    status: Option<String>,
     creation_request_id: Option<String>,
     gc_id: Option<String>,
     gc_claim_code: Option<SecretString>,

@@ -153,7 +153,12 @@ fn every_answer_of_the_sandbox() {
         let outcome = judged(&error(code, kind, status, "words"));
         assert_eq!(outcome.kind(), judgement, "{code} {kind}");
         let detail = outcome.detail().expect("a detail").as_str();
-        assert_eq!(detail, format!("{code} {kind}"));
+        let named = format!("{code} {kind}");
+        // What concerns the whole account also says how to go on.
+        match judgement {
+            ChannelFault => assert!(detail.starts_with(&format!("{named}: ")), "{detail}"),
+            _ => assert_eq!(detail, named),
+        }
     }
     // F0000, with the claim code and id that the sandbox gives.
     let mut body = success();
@@ -180,26 +185,68 @@ fn throttling_has_many_faces_and_is_never_hard() {
 }
 
 #[test]
-fn a_refused_signature_concerns_the_channel_and_not_the_payout() {
+fn a_fault_of_the_account_says_what_is_wrong_and_how_to_go_on() {
     let mismatch = "The request signature we calculated does not match the signature you provided.";
-    for body in [
-        error("F200", "InvalidRequest", "FAILURE", mismatch),
-        error(
-            "F200",
-            "InvalidRequest",
-            "FAILURE",
-            "Signature expired: 2017 is now earlier",
+    let late = "Signature expired: 20170918T133138Z is now earlier than 20170918T140000Z";
+    for (body, wrong) in [
+        (
+            error("F200", "InvalidRequest", "FAILURE", mismatch),
+            "secret key, region",
         ),
-        json!({"__type": "com.amazon.coral.service#InvalidSignatureException", "message": "m"}),
-        json!({"__type": "com.amazon.coral.service#UnrecognizedClientException"}),
-        json!({"errorCode": "F300", "errorType": "AccessDeniedException"}),
-        json!({"errorType": "ExpiredTokenException"}),
+        (error("F200", "InvalidRequest", "FAILURE", late), "clock"),
+        (
+            json!({
+                "__type": "com.amazon.coral.service#InvalidSignatureException",
+                "message": "Signature not yet current: 20170918T133138Z is still later"
+            }),
+            "clock",
+        ),
+        (json!({"errorType": "RequestExpired"}), "clock"),
+        (json!({"errorType": "RequestTimeTooSkewed"}), "clock"),
+        (
+            json!({"__type": "com.amazon.coral.service#InvalidSignatureException", "message": "m"}),
+            "secret key, region",
+        ),
+        (
+            json!({"__type": "com.amazon.coral.service#UnrecognizedClientException"}),
+            "access key is expired",
+        ),
+        (
+            json!({"errorType": "ExpiredTokenException"}),
+            "access key is expired",
+        ),
+        (
+            json!({"errorCode": "F300", "errorType": "AccessDeniedException"}),
+            "secret key, region",
+        ),
+        (
+            error("F300", "InsufficientFunds", "FAILURE", "words"),
+            "funds are used up",
+        ),
+        (
+            error("F300", "ActiveContractNotFound", "FAILURE", "words"),
+            "no contract",
+        ),
+        (
+            error("F300", "AccountHasProblems", "FAILURE", "words"),
+            "closed, blocked",
+        ),
+        (
+            error(
+                "F300",
+                "CustomerSurpassedDailyVelocityLimit",
+                "FAILURE",
+                "words",
+            ),
+            "limit for the day",
+        ),
     ] {
         let outcome = judged(&body);
         assert_eq!(outcome.kind(), OutcomeKind::ChannelFault, "{body}");
-        assert_eq!(
-            outcome.detail().expect("a detail").as_str(),
-            "signature or credentials refused"
+        let detail = outcome.detail().expect("a detail").as_str();
+        assert!(
+            detail.contains(wrong) && detail.contains("resume"),
+            "{detail}"
         );
     }
     let unrelated = error(

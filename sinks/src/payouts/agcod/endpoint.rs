@@ -48,6 +48,16 @@ impl Endpoint {
         &self.0
     }
 
+    /// The address of another operation: it takes the place of the last part of the path.
+    #[must_use]
+    pub fn beside(&self, operation: &str) -> Self {
+        let mut url = self.0.clone();
+        let kept = url.path().rfind('/').unwrap_or(0);
+        let path = format!("{}/{operation}", &url.path()[..kept]);
+        url.set_path(&path);
+        Self(url)
+    }
+
     /// The `Host` header that an HTTP client sends for it: the port only where it isn't the
     /// scheme's own.
     pub fn host(&self) -> String {
@@ -96,6 +106,22 @@ mod tests {
                 ours,
                 "{base}"
             );
+        }
+    }
+
+    #[test]
+    fn other_operations_are_beside_creating() {
+        for (path, beside) in [
+            ("/CreateGiftCard", "/GetAvailableFunds"),
+            (
+                "/gc/v1/giftCard/create",
+                "/gc/v1/giftCard/GetAvailableFunds",
+            ),
+        ] {
+            let endpoint = Endpoint::parse("https://agcod.example", path).expect("an address");
+            let other = endpoint.beside("GetAvailableFunds");
+            assert_eq!(other.url().path(), beside);
+            assert_eq!(other.host(), endpoint.host());
         }
     }
 

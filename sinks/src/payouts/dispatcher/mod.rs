@@ -4,36 +4,43 @@
 //! second dispatcher and a lost trigger are all the same thing: rows that are due.
 
 mod attempt;
+mod funds;
+mod messenger;
 mod metrics;
+mod recall;
+mod record;
 mod trigger;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use prometheus::Registry;
-use schemas::Timestamp;
 use sqlx::PgPool;
 use stream::{Clock, Log, LogError};
-use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc},
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
-use self::metrics::Metrics;
 pub use self::trigger::GROUP;
+use self::{metrics::Metrics, record::Ended};
 use super::{
     agcod::{AgcodClient, ClientError},
     config::{CHANNEL, PayoutsConfig},
-    rate_limit::CallRate,
     sms::SmsGateway,
-    store::{Store, StoreError},
+    store::{
+        Store, StoreError,
+        rates::{self, CallRate},
+    },
 };
 
 /// How often the gauges are refreshed, on the real clock.
 const METRICS_INTERVAL: Duration = Duration::from_secs(1);
+/// How many times what can be in flight is announced: it waits until the log has the step.
+const ANNOUNCED_AHEAD: usize = 4;
+/// As METRICS_INTERVAL, of what takes a look at every payout that isn't paid yet.
+const STANDING_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Why a dispatcher can't be made, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -64,8 +71,6 @@ struct Worker {
     rate: CallRate,
     config: PayoutsConfig,
     metrics: Metrics,
-    /// No call before this instant: after throttling, everything waits.
-    held_until_ms: AtomicI64,
     wake: Notify,
 }
 
@@ -86,10 +91,9 @@ impl Dispatcher {
                 client: AgcodClient::new(&config.agcod)?,
                 sms,
                 clock,
-                rate: CallRate::new(config.limits.calls_per_second),
+                rate: CallRate::per_second(config.limits.calls_per_second),
                 config,
                 metrics: Metrics::register(registry)?,
-                held_until_ms: AtomicI64::new(i64::MIN),
                 wake: Notify::new(),
             }),
             log,
@@ -104,8 +108,13 @@ impl Dispatcher {
         let stop = shutdown.child_token();
         // Whichever ends first ends the other: one half alone would only look alive.
         let _stop_on_drop = stop.clone().drop_guard();
+        let (ended, to_record) = mpsc::channel(self.worker.config.limits.concurrency);
         let work = async {
-            self.worker.work(&stop).await;
+            // The recorder ends once the last attempt has.
+            let ((), ()) = tokio::join!(
+                self.worker.work(&stop, ended),
+                self.worker.record(to_record)
+            );
             stop.cancel();
         };
         let listen = async {
@@ -119,10 +128,12 @@ impl Dispatcher {
 }
 
 impl Worker {
-    async fn work(self: &Arc<Self>, stop: &CancellationToken) {
+    async fn work(self: &Arc<Self>, stop: &CancellationToken, ended: mpsc::Sender<Ended>) {
         let mut tasks = JoinSet::new();
         let mut sweep_at = Instant::now();
         let mut show_at = Instant::now();
+        let mut stand_at = Instant::now();
+        let mut others_at = Instant::now();
         while !stop.is_cancelled() {
             if Instant::now() >= sweep_at {
                 log_failure("sweep", self.sweep().await);
@@ -134,7 +145,18 @@ impl Worker {
                 log_failure("metrics", backlog.map(|backlog| self.metrics.show(backlog)));
                 show_at = Instant::now() + METRICS_INTERVAL;
             }
-            let moved = log_failure("dispatch", self.dispatch(&mut tasks).await);
+            if Instant::now() >= stand_at {
+                let standing = self.store.standing(self.clock.now()).await;
+                let shown = standing.map(|standing| self.metrics.stand(&standing));
+                log_failure("metrics", shown);
+                tasks.spawn(Arc::clone(self).look_at_funds());
+                let interval = Duration::from_millis(self.config.limits.funds_interval_ms);
+                stand_at = Instant::now() + STANDING_INTERVAL.min(interval);
+            }
+            let moved = log_failure(
+                "dispatch",
+                self.dispatch(&mut tasks, &ended, &mut others_at).await,
+            );
             reap(&mut tasks);
             if moved.unwrap_or(0) == 0 {
                 let poll = Duration::from_millis(self.config.limits.poll_interval_ms);
@@ -145,6 +167,7 @@ impl Worker {
                 }
             }
         }
+        drop(ended);
         // What is in flight ends within the call's time-out.
         while tasks.join_next().await.is_some() {}
     }
@@ -164,20 +187,47 @@ impl Worker {
             );
             self.metrics.interrupted.inc_by(interrupted as u64);
         }
+        let unreported = self.store.stop_waiting_for_reports(now).await?;
+        if unreported > 0 {
+            tracing::warn!(unreported, "no delivery report came for messages");
+        }
+        self.metrics
+            .count_messages(&self.store.open_messages().await?);
         Ok(())
     }
 
-    /// Starts whatever is due and there is room for; returns how much.
-    async fn dispatch(self: &Arc<Self>, tasks: &mut JoinSet<()>) -> Result<usize, StoreError> {
+    /// Starts whatever is due and there is room for; returns how much. Recalls and messages are
+    /// looked for from `others_at` on, as often as is polled.
+    async fn dispatch(
+        self: &Arc<Self>,
+        tasks: &mut JoinSet<()>,
+        ended: &mpsc::Sender<Ended>,
+        others_at: &mut Instant,
+    ) -> Result<usize, StoreError> {
         let now = self.clock.now();
-        let mut moved = self.store.announce(now).await?;
-        let room = |tasks: &JoinSet<()>| self.config.limits.concurrency.saturating_sub(tasks.len());
-        if room(tasks) > 0 && !self.held(now) {
-            let attempts = self.store.begin(now, room(tasks), self.lease_ms()).await?;
+        let concurrency = self.config.limits.concurrency;
+        let mut moved = self
+            .store
+            .announce(now, ANNOUNCED_AHEAD * concurrency)
+            .await?;
+        let room = |tasks: &JoinSet<()>| concurrency.saturating_sub(tasks.len());
+        if room(tasks) > 0 {
+            let attempts = self
+                .store
+                .begin(now, room(tasks), self.lease_ms(), self.rate)
+                .await?;
             moved += attempts.len();
             for attempt in attempts {
-                tasks.spawn(Arc::clone(self).attempt(attempt));
+                tasks.spawn(Arc::clone(self).attempt(attempt, ended.clone()));
             }
+        }
+        if Instant::now() < *others_at {
+            return Ok(moved);
+        }
+        *others_at = Instant::now() + Duration::from_millis(self.config.limits.poll_interval_ms);
+        for recall in self.store.begin_recalls(now).await? {
+            moved += 1;
+            tasks.spawn(Arc::clone(self).recall(recall));
         }
         if room(tasks) > 0 {
             let messages = self
@@ -192,20 +242,24 @@ impl Worker {
         Ok(moved)
     }
 
-    fn held(&self, now: Timestamp) -> bool {
-        now.millis() < self.held_until_ms.load(Ordering::SeqCst)
+    /// Whether a throttled call makes everybody wait; unknown is yes.
+    async fn held(&self) -> bool {
+        let held = self.store.held(self.clock.now()).await;
+        log_failure("calls", held).unwrap_or(true)
     }
 
-    fn hold(&self, until: Timestamp) {
-        self.held_until_ms
-            .fetch_max(until.millis(), Ordering::SeqCst);
+    /// After a throttled call that was no attempt: nobody calls for a while.
+    async fn hold(&self) {
+        let pause_ms = self.config.limits.retry.throttle_pause_ms;
+        let held = self.store.hold(self.clock.now().plus_millis(pause_ms));
+        log_failure("calls", held.await);
     }
 
-    /// The call, the wait for the rate with everything else that is in flight, and a margin.
+    /// The wait for the slot, the call, and a margin.
     fn lease_ms(&self) -> i64 {
         let limits = &self.config.limits;
-        let queue_ms = 1_000 * limits.concurrency as u64 / u64::from(limits.calls_per_second.get());
-        let lease_ms = self.config.agcod.timeout_ms + queue_ms + limits.lease_margin_ms;
+        let slot_ms = u64::try_from(rates::HORIZON.as_millis()).unwrap_or(u64::MAX);
+        let lease_ms = slot_ms + self.config.agcod.timeout_ms + limits.lease_margin_ms;
         i64::try_from(lease_ms).unwrap_or(i64::MAX)
     }
 }

@@ -170,11 +170,18 @@ async fn obey(worker: &Worker, command: &Command) -> Result<(), StoreError> {
                 .await?;
             tracing::warn!(channel, paused, switched, "channel switch commanded");
         }
-        // Whether a payout may still be cancelled is decided under the payee's lock.
-        CommandBody::CancelPayout(_)
-        | CommandBody::ReviewClaim(_)
-        | CommandBody::MatchByHand(_)
-        | CommandBody::Correct(_) => {}
+        CommandBody::ResendMessage(resend) => {
+            let payout_id = resend.payout_id;
+            let resent = worker.store.resend_message(payout_id, order, now).await?;
+            tracing::info!(%payout_id, resent, "a message's repetition commanded");
+        }
+        // What was never sent the ledger cancels, under the payee's lock.
+        CommandBody::CancelPayout(cancel) => {
+            let payout_id = cancel.payout_id;
+            let asked = worker.store.ask_recall(payout_id, order, now).await?;
+            tracing::warn!(%payout_id, asked, "giving a payout up commanded");
+        }
+        CommandBody::ReviewClaim(_) | CommandBody::MatchByHand(_) | CommandBody::Correct(_) => {}
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Answers in Amazon's form.
 
+use schemas::{Amount, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,15 +22,81 @@ pub(super) struct RequestedValue {
     pub(super) currency_code: String,
 }
 
+/// A `CancelGiftCard` request.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "as Amazon calls them")]
+pub(super) struct CancelRequest {
+    pub(super) creation_request_id: String,
+    pub(super) partner_id: String,
+    pub(super) gc_id: String,
+}
+
+/// A `GetAvailableFunds` request.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FundsRequest {
+    pub(super) partner_id: String,
+}
+
+/// A `GetGiftCardActivityPage` request.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PageRequest {
+    pub(super) partner_id: String,
+    pub(super) utc_start_date: String,
+    pub(super) utc_end_date: String,
+    pub(super) page_index: usize,
+    pub(super) page_size: usize,
+}
+
+/// Amazon writes amounts with a decimal; the fake issues whole ones only.
+fn written(amount: Amount) -> Value {
+    serde_json::from_str(&format!("{}.0", amount.micros() / 1_000_000))
+        .expect("digits with a decimal are a JSON number")
+}
+
+pub(super) fn cancelled(request: &CancelRequest) -> Value {
+    json!({
+        "creationRequestId": request.creation_request_id, "gcId": request.gc_id,
+        "status": "SUCCESS"
+    })
+}
+
+pub(super) fn funds(amount: Amount, currency: &str, at: Timestamp) -> Value {
+    json!({
+        "availableFunds": {"amount": written(amount), "currencyCode": currency},
+        "status": "SUCCESS",
+        "timestamp": at.to_datetime().format("%Y%m%dT%H%M%SZ").to_string()
+    })
+}
+
+/// One thing that was done with a card.
+pub(super) fn activity(kind: &str, id: &str, card: &IssuedCard, at: Timestamp) -> Value {
+    json!({
+        "activityStatus": "SUCCESS", "activityType": kind, "requestId": id,
+        "activityTime": at.to_datetime().format("%Y-%m-%dT%H:%M:%S").to_string(),
+        "cardNumber": null, "gcId": card.card_id, "isRealOp": "true",
+        "cardValue": {
+            "amount": written(card.amount), "currencyCode": card.currency.to_string()
+        }
+    })
+}
+
+pub(super) fn page(entries: &[Value], total: usize, page_index: usize) -> Value {
+    json!({
+        "cardActivityList": entries, "pageIndex": page_index, "status": "SUCCESS",
+        "totalNumberOfTransactionsInRequestedTimeFrame": total
+    })
+}
+
 pub(super) fn success(creation_request_id: &str, card: &IssuedCard) -> Value {
     let status = if card.refunded {
         "RefundedToPurchaser"
     } else {
         "Fulfilled"
     };
-    // The fake issues whole amounts only, and Amazon writes them with a decimal.
-    let amount: Value = serde_json::from_str(&format!("{}.0", card.amount.micros() / 1_000_000))
-        .expect("digits with a decimal are a JSON number");
+    let amount = written(card.amount);
     json!({
         "cardInfo": {
             "cardNumber": null, "cardStatus": status, "expirationDate": null,
@@ -69,6 +136,20 @@ pub(super) fn signature_refused() -> Value {
         "The request signature we calculated does not match the signature you provided. Check \
          your AWS Secret Access Key and signing method.",
     )
+}
+
+pub(super) fn signature_expired() -> Value {
+    json!({
+        "__type": "com.amazon.coral.service#InvalidSignatureException",
+        "message": "Signature expired: it is now earlier than the service's time less 15 min."
+    })
+}
+
+pub(super) fn key_unknown() -> Value {
+    json!({
+        "__type": "com.amazon.coral.service#UnrecognizedClientException",
+        "message": "The security token included in the request is invalid."
+    })
 }
 
 pub(super) fn throttled() -> Value {

@@ -1,5 +1,5 @@
-//! An Amazon for the demo and for tests: `CreateGiftCard` over real HTTP, with faults on request,
-//! and the oracle of what was really issued.
+//! An Amazon for the demo and for tests: its operations over real HTTP, with faults on request, and
+//! the oracle of what was really issued.
 //!
 //! It checks signatures by an implementation of its own ([`signature`]), remembers request ids as
 //! Amazon does (the same id gives the same card; another amount under it is refused), answers the
@@ -7,6 +7,7 @@
 //! whatever the network did: that is what the dispatcher is measured against.
 
 mod answers;
+mod books;
 mod script;
 pub mod signature;
 
@@ -23,14 +24,18 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use schemas::{Amount, Currency};
+use schemas::{Amount, Currency, Timestamp};
 use secrecy::SecretString;
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 pub use script::{Fault, Script};
 
-use self::answers::CreateRequest;
+use self::{
+    books::{Asked, Books},
+    signature::Verified,
+};
+use super::agcod::Operation;
 
 /// The account that the fake serves.
 #[derive(Debug, Clone)]
@@ -54,17 +59,6 @@ pub struct FakeAgcod {
     books: Arc<Mutex<Books>>,
 }
 
-/// What really happened.
-#[derive(Debug, Default)]
-struct Books {
-    script: Script,
-    cards: BTreeMap<String, IssuedCard>,
-    calls: BTreeMap<String, u32>,
-    refused_signatures: u32,
-    /// What is left; `None` is a bottomless account.
-    funds: Option<Amount>,
-}
-
 /// A card that was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedCard {
@@ -78,6 +72,12 @@ pub struct IssuedCard {
     pub currency: Currency,
     /// Whether it was cancelled, so that nobody can spend it.
     pub refunded: bool,
+    /// Whether it is spent, so that nobody can cancel it.
+    pub claimed: bool,
+    /// When it was issued, by the clock of who asked for it.
+    pub issued_at: Timestamp,
+    /// When it was cancelled.
+    pub refunded_at: Option<Timestamp>,
 }
 
 impl FakeAgcod {
@@ -98,9 +98,49 @@ impl FakeAgcod {
         axum::serve(listener, router).await
     }
 
-    /// From now on does wrong by `script`.
+    /// From now on does wrong by `script` where cards are created.
     pub fn follow(&self, script: Script) {
-        self.books().script = script;
+        self.follow_for(Operation::CreateGiftCard, script);
+    }
+
+    /// From now on does wrong by `script` at an operation.
+    pub fn follow_for(&self, operation: Operation, script: Script) {
+        self.books().scripts.insert(operation.name(), script);
+    }
+
+    /// Spends a card, as its shopper would; `false` where there is none to spend.
+    pub fn claim(&self, creation_request_id: &str) -> bool {
+        let mut books = self.books();
+        let card = books.cards.get_mut(creation_request_id);
+        card.filter(|card| !card.refunded)
+            .map(|card| card.claimed = true)
+            .is_some()
+    }
+
+    /// Makes a card behind everybody's back: as another system with the account's key would.
+    pub fn issue_unasked(&self, creation_request_id: &str, amount: Amount, at: Timestamp) {
+        let card = books::new_card(creation_request_id, amount, self.account.currency, at);
+        self.books()
+            .cards
+            .insert(creation_request_id.to_owned(), card);
+    }
+
+    /// Forgets a card, as if it had never been made.
+    pub fn forget(&self, creation_request_id: &str) {
+        self.books().cards.remove(creation_request_id);
+    }
+
+    /// Takes a card back, as Amazon's own staff would.
+    pub fn refund(&self, creation_request_id: &str, at: Timestamp) {
+        if let Some(card) = self.books().cards.get_mut(creation_request_id) {
+            card.refunded = true;
+            card.refunded_at = Some(at);
+        }
+    }
+
+    /// What is left of the funds; `None` is a bottomless account.
+    pub fn funds(&self) -> Option<Amount> {
+        self.books().funds
     }
 
     /// From now on has this much to give.
@@ -111,6 +151,11 @@ impl FakeAgcod {
     /// Every card that was issued, by request id.
     pub fn cards(&self) -> BTreeMap<String, IssuedCard> {
         self.books().cards.clone()
+    }
+
+    /// How many cards were issued.
+    pub fn cards_count(&self) -> usize {
+        self.books().cards.len()
     }
 
     /// How many spendable cards there are, and their sum.
@@ -142,102 +187,31 @@ impl FakeAgcod {
     }
 
     /// Takes one call: what to do wrong, and the answer to an honest call.
-    fn take(&self, request: &CreateRequest) -> (Fault, Judgement) {
-        let mut books = self.books();
-        let calls = books
-            .calls
-            .entry(request.creation_request_id.clone())
-            .or_default();
-        *calls += 1;
-        let number = *calls;
-        let fault = books.script.fault(&request.creation_request_id, number);
-        if !fault.issues() {
-            return (fault, Judgement::NotAsked);
-        }
-        let judgement = books.issue(request, &self.account);
-        if let (Fault::Refunded, Judgement::Card(card)) = (fault, &judgement)
-            && let Some(kept) = books.cards.get_mut(&request.creation_request_id)
-        {
-            kept.refunded = true;
-            let refunded = IssuedCard {
-                refunded: true,
-                ..card.clone()
-            };
-            return (fault, Judgement::Card(refunded));
-        }
-        (fault, judgement)
-    }
-}
-
-/// What an honest Amazon makes of a request.
-#[derive(Debug)]
-enum Judgement {
-    /// The fault struck before anything was decided.
-    NotAsked,
-    Card(IssuedCard),
-    Refused(&'static str, &'static str),
-}
-
-impl Books {
-    fn issue(&mut self, request: &CreateRequest, account: &FakeAccount) -> Judgement {
-        let id = &request.creation_request_id;
-        let well_formed = id.starts_with(&account.partner_id)
-            && id.len() <= 40
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !well_formed {
-            return Judgement::Refused("F200", "InvalidCreationRequestIdInput");
-        }
-        if request.partner_id != account.partner_id {
-            return Judgement::Refused("F200", "InvalidPartnerIdInput");
-        }
-        let Ok(amount) = request.value.amount.to_string().parse::<Amount>() else {
-            return Judgement::Refused("F200", "InvalidAmountInput");
+    fn take(&self, verified: &Verified<'_>, body: &[u8]) -> (Fault, Value) {
+        let asked = match Asked::read(verified.operation, body) {
+            Ok(asked) => asked,
+            Err(refusal) => return (Fault::None, refusal),
         };
-        if amount <= Amount::ZERO {
-            return Judgement::Refused("F200", "InvalidAmountValue");
+        if let Asked::Create(request) = &asked
+            && let Some(answer) = answers::sandbox(request)
+        {
+            return (Fault::None, answer);
         }
-        if amount.micros() % 1_000_000 != 0 {
-            return Judgement::Refused("F200", "FractionalAmountNotAllowed");
+        let mut books = self.books();
+        let fault = books.fault(verified.operation, asked.subject());
+        if !fault.issues() {
+            return (fault, answers::error("F500", "UnknownError"));
         }
-        if request.value.currency_code != account.currency.to_string() {
-            return Judgement::Refused("F200", "CurrencyCodeMismatch");
-        }
-        if let Some(card) = self.cards.get(id) {
-            return if card.amount == amount {
-                Judgement::Card(card.clone())
-            } else {
-                Judgement::Refused("F200", "CreationRequestIdUsedWithAnotherAmount")
-            };
-        }
-        match self.funds {
-            Some(funds) if funds < amount => {
-                return Judgement::Refused("F300", "InsufficientFunds");
+        let answer = books.perform(&asked, &self.account, verified.signed_at);
+        if let (Fault::Refunded, Asked::Create(request)) = (fault, &asked) {
+            let id = &request.creation_request_id;
+            if let Some(card) = books.cards.get_mut(id) {
+                card.refunded = true;
+                card.refunded_at = Some(verified.signed_at);
+                return (fault, answers::success(id, card));
             }
-            Some(funds) => {
-                self.funds = Some(Amount::from_micros(funds.micros() - amount.micros()));
-            }
-            None => {}
         }
-        let card = new_card(id, amount, account.currency);
-        self.cards.insert(id.clone(), card.clone());
-        Judgement::Card(card)
-    }
-}
-
-/// Card id and claim code follow from the request id, so that a run can be repeated.
-fn new_card(creation_request_id: &str, amount: Amount, currency: Currency) -> IssuedCard {
-    let digest = hex::encode_upper(Sha256::digest(creation_request_id));
-    IssuedCard {
-        card_id: format!("G{}", &digest[..15]),
-        claim_code: format!(
-            "{}-{}-{}",
-            &digest[16..20],
-            &digest[20..26],
-            &digest[26..30]
-        ),
-        amount,
-        currency,
-        refunded: false,
+        (fault, answer)
     }
 }
 
@@ -254,26 +228,15 @@ async fn answer(
         headers: &headers,
         body: &body,
     };
-    if let Err(reason) = signature::verify(&request, &fake.account) {
-        tracing::warn!(reason, "the fake gift-card service refuses a signature");
-        fake.books().refused_signatures += 1;
-        return json(StatusCode::FORBIDDEN, answers::signature_refused());
-    }
-    let Ok(request) = serde_json::from_slice::<CreateRequest>(&body) else {
-        return json(
-            StatusCode::BAD_REQUEST,
-            answers::error("F200", "InvalidRequestInput"),
-        );
+    let verified = match signature::verify(&request, &fake.account) {
+        Ok(verified) => verified,
+        Err(reason) => {
+            tracing::warn!(reason, "the fake gift-card service refuses a signature");
+            fake.books().refused_signatures += 1;
+            return json(StatusCode::FORBIDDEN, answers::signature_refused());
+        }
     };
-    if let Some(answer) = answers::sandbox(&request) {
-        return json(StatusCode::OK, answer);
-    }
-    let (fault, judgement) = fake.take(&request);
-    let honest = match judgement {
-        Judgement::NotAsked => answers::error("F500", "UnknownError"),
-        Judgement::Card(card) => answers::success(&request.creation_request_id, &card),
-        Judgement::Refused(code, kind) => answers::error(code, kind),
-    };
+    let (fault, honest) = fake.take(&verified, &body);
     match fault {
         Fault::None | Fault::Refunded => json(StatusCode::OK, honest),
         Fault::Slow(delay) => {
@@ -293,10 +256,13 @@ async fn answer(
         Fault::InsufficientFunds => {
             json(StatusCode::OK, answers::error("F300", "InsufficientFunds"))
         }
+        Fault::AccountClosed => json(StatusCode::OK, answers::error("F300", "AccountHasProblems")),
+        Fault::SignatureExpired => json(StatusCode::FORBIDDEN, answers::signature_expired()),
+        Fault::KeyUnknown => json(StatusCode::FORBIDDEN, answers::key_unknown()),
     }
 }
 
-fn json(status: StatusCode, body: serde_json::Value) -> Response {
+fn json(status: StatusCode, body: Value) -> Response {
     (status, axum::Json(body)).into_response()
 }
 

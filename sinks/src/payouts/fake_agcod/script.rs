@@ -29,10 +29,16 @@ pub enum Fault {
     Refunded,
     /// `F300`; nothing is issued.
     InsufficientFunds,
+    /// `F300`, the account is closed; nothing is issued.
+    AccountClosed,
+    /// The signature counts as too old; nothing is issued.
+    SignatureExpired,
+    /// The access key is no longer known; nothing is issued.
+    KeyUnknown,
 }
 
 impl Fault {
-    /// Whether the card is issued in spite of it.
+    /// Whether what was asked for is done in spite of it: the card issued, the card cancelled.
     pub const fn issues(self) -> bool {
         match self {
             Self::None
@@ -45,7 +51,10 @@ impl Fault {
             | Self::ServerError
             | Self::Internal
             | Self::Resend
-            | Self::InsufficientFunds => false,
+            | Self::InsufficientFunds
+            | Self::AccountClosed
+            | Self::SignatureExpired
+            | Self::KeyUnknown => false,
         }
     }
 }

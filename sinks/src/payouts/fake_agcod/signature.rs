@@ -2,14 +2,16 @@
 //! the library that signs.
 
 use axum::http::{HeaderMap, Method, Uri};
+use chrono::NaiveDateTime;
 use hmac::{Hmac, KeyInit, Mac};
+use schemas::Timestamp;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use super::FakeAccount;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
-const TARGET: &str = "com.amazonaws.agcod.AGCODService.CreateGiftCard";
+const TARGET: &str = "com.amazonaws.agcod.AGCODService.";
 /// Amazon asks for these to be signed.
 const SIGNED_AT_LEAST: [&str; 5] = [
     "accept",
@@ -32,20 +34,31 @@ pub struct SignedRequest<'a> {
     pub body: &'a [u8],
 }
 
-/// Checks that the account's key signed this very request for this very operation.
+/// What was asked for, and when, as far as the signature vouches for it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verified<'a> {
+    /// The operation's name.
+    pub operation: &'a str,
+    /// When the request was signed.
+    pub signed_at: Timestamp,
+}
+
+/// Checks that the account's key signed this very request, and gives the operation that it names.
 ///
 /// # Errors
 /// With what is wrong, for the log.
-pub fn verify(request: &SignedRequest<'_>, account: &FakeAccount) -> Result<(), &'static str> {
+pub fn verify<'a>(
+    request: &SignedRequest<'a>,
+    account: &FakeAccount,
+) -> Result<Verified<'a>, &'static str> {
     let header = |name: &str| {
         request
             .headers
             .get(name)
             .and_then(|value| value.to_str().ok())
     };
-    if header("x-amz-target") != Some(TARGET) {
-        return Err("another operation");
-    }
+    let operation = header("x-amz-target").and_then(|target| target.strip_prefix(TARGET));
+    let operation = operation.ok_or("another service")?;
     let authorization = header("authorization").ok_or("no authorization")?;
     let fields = authorization
         .strip_prefix(ALGORITHM)
@@ -60,6 +73,8 @@ pub fn verify(request: &SignedRequest<'_>, account: &FakeAccount) -> Result<(), 
     let signature = field("Signature").ok_or("no signature")?;
 
     let at = header("x-amz-date").ok_or("no date")?;
+    let signed_at = NaiveDateTime::parse_from_str(at, "%Y%m%dT%H%M%SZ")
+        .map_err(|_| "a date that can't be read")?;
     let date = at.get(..8).ok_or("a date that is too short")?;
     let scope = format!("{date}/{}/AGCODService/aws4_request", account.region);
     if credential != format!("{}/{scope}", account.access_key_id) {
@@ -84,7 +99,10 @@ pub fn verify(request: &SignedRequest<'_>, account: &FakeAccount) -> Result<(), 
         |key, part| hmac(&key, part.as_bytes()),
     );
     if hex::encode(hmac(&key, to_sign.as_bytes())) == signature {
-        Ok(())
+        Ok(Verified {
+            operation,
+            signed_at: Timestamp::from(signed_at.and_utc()),
+        })
     } else {
         Err("a signature that doesn't match")
     }
@@ -155,7 +173,10 @@ mod tests {
             ("content-type", "application/json"),
             ("host", "agcod-v2-gamma.amazon.com"),
             ("x-amz-date", "20170918T133138Z"),
-            ("x-amz-target", TARGET),
+            (
+                "x-amz-target",
+                "com.amazonaws.agcod.AGCODService.CreateGiftCard",
+            ),
             (
                 "authorization",
                 "AWS4-HMAC-SHA256 \
@@ -169,19 +190,26 @@ mod tests {
         headers
     }
 
-    fn verified(headers: &HeaderMap, path: &'static str, body: &[u8]) -> Result<(), &'static str> {
+    fn verified(
+        headers: &HeaderMap,
+        path: &'static str,
+        body: &[u8],
+    ) -> Result<String, &'static str> {
         let request = SignedRequest {
             method: &Method::POST,
             uri: &Uri::from_static(path),
             headers,
             body,
         };
-        verify(&request, &account())
+        verify(&request, &account()).map(|verified| verified.operation.to_owned())
     }
 
     #[test]
     fn accepts_the_published_vector() {
-        assert_eq!(verified(&headers(), "/CreateGiftCard", BODY), Ok(()));
+        assert_eq!(
+            verified(&headers(), "/CreateGiftCard", BODY).as_deref(),
+            Ok("CreateGiftCard")
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::{Message, SmsError, SmsGateway};
+use super::{Accepted, Message, SmsError, SmsGateway};
 
 /// Appends each message as one line of JSON. The file holds claim codes, so only its owner reads
 /// it.
@@ -37,9 +37,9 @@ impl FileSmsGateway {
 
 #[async_trait]
 impl SmsGateway for FileSmsGateway {
-    async fn send(&self, message: &Message) -> Result<(), SmsError> {
+    async fn send(&self, message: &Message) -> Result<Accepted, SmsError> {
         let line = json!({
-            "payout_id": message.payout_id,
+            "reference": message.reference.to_string(),
             "to": message.to.expose_secret(),
             "text": message.text.expose_secret(),
         });
@@ -49,7 +49,12 @@ impl SmsGateway for FileSmsGateway {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         // One write per line: whoever reads along never sees half of one.
         file.write_all(format!("{line}\n").as_bytes())
-            .map_err(|error| SmsError::Unavailable(error.kind().to_string()))
+            .map_err(|error| SmsError::Unavailable(error.kind().to_string()))?;
+        Ok(Accepted::default())
+    }
+
+    fn reports_delivery(&self) -> bool {
+        false
     }
 }
 
@@ -60,13 +65,17 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::payouts::sms::Reference;
 
     #[tokio::test]
     async fn one_private_line_per_message() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("messages.jsonl");
         let message = Message {
-            payout_id: schemas::PayoutId::new(Uuid::from_u128(1)),
+            reference: Reference {
+                message_id: Uuid::from_u128(1),
+                resends: 0,
+            },
             to: "+910000000001".into(),
             text: "a\nb".into(),
         };

@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::StatusCode;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use serde_json::{Map, Value};
 
-use super::{Message, SmsError, SmsGateway};
+use super::{Accepted, Message, SmsError, SmsGateway};
 use crate::payouts::{
     agcod::Endpoint,
     https::{self, HttpsError},
@@ -22,11 +22,46 @@ pub struct HttpSmsGatewayConfig {
     pub token: SecretString,
     /// The sender that shoppers see, where the gateway wants one.
     pub sender: Option<String>,
+    /// How this gateway calls what it is told.
+    pub fields: MessageFields,
+    /// Whether it posts delivery reports to us.
+    pub reports_delivery: bool,
     /// From connecting to the answer.
     pub timeout_ms: u64,
 }
 
-/// Posts `{"to", "text", "reference", "sender"?}`. Any 2xx means that the gateway has it.
+/// What a gateway calls the parts of a message, and its own id in its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageFields {
+    /// The phone number.
+    pub to: String,
+    /// The text.
+    pub text: String,
+    /// What we know the message by.
+    pub reference: String,
+    /// The sender that shoppers see.
+    pub sender: String,
+    /// In the answer: what the gateway knows it by.
+    pub id: String,
+}
+
+impl Default for MessageFields {
+    fn default() -> Self {
+        Self {
+            to: "to".to_owned(),
+            text: "text".to_owned(),
+            reference: "reference".to_owned(),
+            sender: "sender".to_owned(),
+            id: "id".to_owned(),
+        }
+    }
+}
+
+/// The most of an answer that is read for the gateway's id.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+const GATEWAY_ID_LENGTH_MAX: usize = 200;
+
+/// Posts a flat JSON object of [`MessageFields`]. Any 2xx means that the gateway has it.
 #[derive(Debug)]
 pub struct HttpSmsGateway {
     http: reqwest::Client,
@@ -45,14 +80,15 @@ impl HttpSmsGateway {
 
 #[async_trait]
 impl SmsGateway for HttpSmsGateway {
-    async fn send(&self, message: &Message) -> Result<(), SmsError> {
-        let mut body = json!({
-            "to": message.to.expose_secret(),
-            "text": message.text.expose_secret(),
-            "reference": message.payout_id,
-        });
+    async fn send(&self, message: &Message) -> Result<Accepted, SmsError> {
+        let fields = &self.config.fields;
+        let mut body = Map::new();
+        let mut tell = |name: &str, value: &str| body.insert(name.to_owned(), value.into());
+        tell(&fields.to, message.to.expose_secret());
+        tell(&fields.text, message.text.expose_secret());
+        tell(&fields.reference, &message.reference.to_string());
         if let Some(sender) = &self.config.sender {
-            body["sender"] = json!(sender);
+            tell(&fields.sender, sender);
         }
         let sent = self
             .http
@@ -62,12 +98,44 @@ impl SmsGateway for HttpSmsGateway {
             .send()
             .await;
         match sent {
-            Ok(response) => judge(response.status()),
+            Ok(response) => {
+                judge(response.status())?;
+                let gateway_id = gateway_id(response, &fields.id).await;
+                Ok(Accepted { gateway_id })
+            }
             Err(error) if error.is_timeout() => Err(SmsError::Unavailable("timed out".into())),
             // Its own text names the address, which may hold an account's name.
             Err(_) => Err(SmsError::Unavailable("no connection".into())),
         }
     }
+
+    fn reports_delivery(&self) -> bool {
+        self.config.reports_delivery
+    }
+}
+
+/// The gateway's id of what it has taken. It has taken it, whatever it says of it: an answer that
+/// can't be read only leaves it without an id.
+async fn gateway_id(mut response: reqwest::Response, field: &str) -> Option<String> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let answer: Map<String, Value> = serde_json::from_slice(&body).ok()?;
+    let id = match answer.get(field)? {
+        Value::String(id) => id.clone(),
+        Value::Number(id) => id.to_string(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    // Kept for comparison; what isn't an id isn't kept.
+    let plausible = |id: &String| {
+        (1..=GATEWAY_ID_LENGTH_MAX).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    Some(id).filter(plausible)
 }
 
 fn judge(status: StatusCode) -> Result<(), SmsError> {

@@ -1,36 +1,79 @@
-//! The message that brings the claim code: a port, its text, and two adapters.
+//! Messages to shoppers: a port, and two adapters.
 
+mod delivery_report;
 mod file;
 mod http_gateway;
+mod text;
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use async_trait::async_trait;
-use schemas::{Amount, Currency, PayoutId};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
+use uuid::Uuid;
 
+pub use delivery_report::{DeliveryReport, DeliveryState, ReportFields, UnreadableReport};
 pub use file::FileSmsGateway;
-pub use http_gateway::{HttpSmsGateway, HttpSmsGatewayConfig};
+pub use http_gateway::{HttpSmsGateway, HttpSmsGatewayConfig, MessageFields};
+pub use text::{MessageText, MessageTextError, MessageTexts, TenantTexts};
 
 /// A message to one phone. Its number and its text are secrets.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// The payout it is about: the gateway may use it to recognise a repetition, which has the
-    /// same text.
-    pub payout_id: PayoutId,
+    /// A repetition has the same one, and the same text, so that the gateway may recognise it;
+    /// what is sent anew on command has another.
+    pub reference: Reference,
     /// The phone number.
     pub to: SecretString,
-    /// The text, with the claim code.
+    /// The text, perhaps with a claim code.
     pub text: SecretString,
 }
 
-/// Why a message did not go out.
+/// What a gateway knows a message by: `<message id>-<how often it was sent anew>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference {
+    /// The message; a gift card's is called like its payout.
+    pub message_id: Uuid,
+    /// How often it was sent anew on command.
+    pub resends: i32,
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.message_id.simple(), self.resends)
+    }
+}
+
+/// It isn't one of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a message's reference")]
+pub struct UnknownReference;
+
+impl FromStr for Reference {
+    type Err = UnknownReference;
+
+    fn from_str(text: &str) -> Result<Self, UnknownReference> {
+        let (message_id, resends) = text.rsplit_once('-').ok_or(UnknownReference)?;
+        Ok(Self {
+            message_id: message_id.parse().map_err(|_| UnknownReference)?,
+            resends: resends.parse().map_err(|_| UnknownReference)?,
+        })
+    }
+}
+
+/// A message that the gateway is answerable for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its own id of it, where it gives one.
+    pub gateway_id: Option<String>,
+}
+
+/// Why a message did not go out. Neither says anything of number or text.
 #[derive(Debug, thiserror::Error)]
 pub enum SmsError {
     /// The gateway won't take this message, now or later: an operator has to look.
     #[error("the gateway refuses the message ({0})")]
     Refused(String),
-    /// It may take it later, or may have taken it: a repetition brings the same code.
+    /// It may take it later, or may have taken it: a repetition brings the same.
     #[error("the gateway can't be reached ({0})")]
     Unavailable(String),
 }
@@ -39,97 +82,61 @@ pub enum SmsError {
 #[async_trait]
 pub trait SmsGateway: Send + Sync {
     /// Hands a message over; returns once the gateway is answerable for it.
-    async fn send(&self, message: &Message) -> Result<(), SmsError>;
+    async fn send(&self, message: &Message) -> Result<Accepted, SmsError>;
+
+    /// Whether it tells when a message is there. Where it doesn't, taken is as good.
+    fn reports_delivery(&self) -> bool;
 }
 
-/// What the shopper reads, with `{amount}` and `{claim_code}` in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MessageText(String);
-
-/// The text lacks a part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the message needs {{amount}} and {{claim_code}}")]
-pub struct MessageTextError;
-
-impl MessageText {
-    /// Takes a text that has both parts.
-    pub fn parse(text: &str) -> Result<Self, MessageTextError> {
-        if text.contains("{amount}") && text.contains("{claim_code}") {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(MessageTextError)
-        }
-    }
-
-    /// The text for one card.
-    pub fn fill(
-        &self,
-        amount: Amount,
-        currency: Currency,
-        claim_code: &SecretString,
-    ) -> SecretString {
-        let text = self
-            .0
-            .replace("{amount}", &spoken(amount, currency))
-            .replace("{claim_code}", claim_code.expose_secret());
-        SecretString::from(text)
-    }
-}
-
-impl Default for MessageText {
-    fn default() -> Self {
-        Self(
-            "Good news: your Hissaback reward of {amount} is here. Your Amazon gift card code is \
-             {claim_code}. Add it to your Amazon account to spend it."
-                .to_owned(),
-        )
-    }
-}
-
-/// `₹500`, `USD 12.50`: what a person says, without decimals that are zero.
-fn spoken(amount: Amount, currency: Currency) -> String {
-    let number = amount.to_string();
-    let number = number.strip_suffix(".00").unwrap_or(&number);
-    if currency == Currency::INR {
-        format!("₹{number}")
-    } else {
-        format!("{currency} {number}")
-    }
-}
-
-/// What became of the message about a card, as `payout_dispatch.sms_state` has it.
+/// Where a message stands, as `messages.state` has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageState {
-    /// There is no card yet.
-    None,
     /// To be sent, now or at its time.
     Due,
-    /// The shopper has no phone number; looked at again each day, and at once on request.
+    /// The shopper has no phone number; sent when one is added.
     NoPhone,
     /// The gateway has it.
     Sent,
-    /// The gateway refuses it, or the card isn't there any more: an operator has to look.
+    /// The gateway says that it is there.
+    Delivered,
+    /// The gateway refuses it or could not deliver it: an operator has to look.
     Failed,
+    /// Its card is void: an operator has to look.
+    CardGone,
+    /// There is nobody, or nothing, to tell any more.
+    Dropped,
 }
 
 impl MessageState {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::None,
+    pub const ALL: [Self; 7] = [
         Self::Due,
         Self::NoPhone,
         Self::Sent,
+        Self::Delivered,
         Self::Failed,
+        Self::CardGone,
+        Self::Dropped,
     ];
 
     /// Its name in the table.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::None => "none",
             Self::Due => "due",
             Self::NoPhone => "no_phone",
             Self::Sent => "sent",
+            Self::Delivered => "delivered",
             Self::Failed => "failed",
+            Self::CardGone => "card_gone",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// Whether there still is something to be done, by us or by a person.
+    pub const fn open(self) -> bool {
+        match self {
+            Self::Due | Self::NoPhone | Self::Failed | Self::CardGone => true,
+            Self::Sent | Self::Delivered | Self::Dropped => false,
         }
     }
 }
@@ -145,30 +152,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_says_how_much_and_which_code() {
-        let filled = MessageText::default().fill(
-            Amount::from_micros(500_000_000),
-            Currency::INR,
-            &"ABCD-EFGHIJ-KLMN".into(),
-        );
-        let text = filled.expose_secret();
-        assert!(
-            text.contains("₹500 ") && text.contains("ABCD-EFGHIJ-KLMN"),
-            "{text}"
-        );
-        assert!(!format!("{filled:?}").contains("ABCD"));
-    }
-
-    #[test]
-    fn amounts_are_as_people_say_them() {
-        let said = |micros, currency| spoken(Amount::from_micros(micros), currency);
-        assert_eq!(said(12_500_000, Currency::USD), "USD 12.50");
-        assert_eq!(said(10_000_000_000, Currency::INR), "₹10000");
-    }
-
-    #[test]
-    fn a_text_without_the_code_is_refused() {
-        assert!(MessageText::parse("You got {amount}").is_err());
-        assert!(MessageText::parse("{amount}: {claim_code}").is_ok());
+    fn references_read_as_they_are_written() {
+        for resends in [0, 7] {
+            let reference = Reference {
+                message_id: Uuid::from_u128(0x1234),
+                resends,
+            };
+            assert_eq!(reference.to_string().parse(), Ok(reference));
+            // A gateway that only takes letters, digits and hyphens takes it.
+            assert!(reference.to_string().len() <= 40);
+        }
+        for foreign in ["", "12", "x-1", "00000000000000000000000000001234-x"] {
+            assert_eq!(foreign.parse::<Reference>(), Err(UnknownReference));
+        }
     }
 }

@@ -36,7 +36,7 @@ impl Store {
         self.adopt(Some(&[payout_id]), now).await?;
         let mut transaction = self.pool.begin().await?;
         // The payout's row before its dispatch row, as everywhere.
-        let locked = attempts::lock(&mut transaction, payout_id).await?;
+        let locked = attempts::lock(&mut transaction, &[payout_id]).await?;
         let recorded = sqlx::query(
             "UPDATE payout_dispatch SET released_issued_at = $2, released_command_id = $3
              WHERE payout_id = $1 AND channel = $4 AND (released_issued_at IS NULL
@@ -50,10 +50,11 @@ impl Store {
         .await?;
         let newer = recorded.rows_affected() > 0;
         let mut released = false;
-        if let (Some(row), true) = (locked, newer)
-            && let Some(dispatch) = rows::dispatch(&row, payout_id)?.released(now)
+        if let (Some(before), true) = (locked.get(&payout_id), newer)
+            && let Some(dispatch) = before.released(now)
         {
-            rows::write_dispatch(&mut transaction, payout_id, &dispatch, None).await?;
+            let tried_again = [(payout_id, dispatch, None)];
+            rows::write_dispatches(&mut transaction, &tried_again, None).await?;
             released = true;
         }
         transaction.commit().await?;
@@ -93,6 +94,24 @@ impl Store {
         Ok(switched.rows_affected() > 0)
     }
 
+    /// No calls before `until`, by any dispatcher.
+    pub async fn hold(&self, until: Timestamp) -> Result<(), StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        hold(&mut connection, self.channel, until).await
+    }
+
+    /// Whether the rail has said that there were too many calls, not long ago.
+    pub async fn held(&self, now: Timestamp) -> Result<bool, StoreError> {
+        let held = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM payout_channels WHERE channel = $1 AND held_until > $2)",
+        )
+        .bind(self.channel)
+        .bind(now.to_datetime())
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(held)
+    }
+
     /// What there is to watch.
     pub async fn backlog(&self, now: Timestamp) -> Result<Backlog, StoreError> {
         let row = sqlx::query(
@@ -130,6 +149,24 @@ pub(super) async fn pause(
     .bind(channel)
     .bind(reason)
     .bind(now.to_datetime())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// No calls before `until`, by any dispatcher: the rail said that there were too many.
+pub(super) async fn hold(
+    connection: &mut PgConnection,
+    channel: &str,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO payout_channels AS c (channel, held_until) VALUES ($1, $2)
+         ON CONFLICT (channel) DO UPDATE
+         SET held_until = greatest(c.held_until, excluded.held_until)",
+    )
+    .bind(channel)
+    .bind(until.to_datetime())
     .execute(connection)
     .await?;
     Ok(())

@@ -5,12 +5,19 @@
 //! transaction that takes it. And no request is handed out before the outbox row of its step
 //! `sending` is gone, which means that the log has it.
 //!
-//! Locks: `payouts` before `payout_dispatch`, many at once only with SKIP LOCKED, so dispatchers
-//! share the work and never wait for each other in a circle.
+//! Locks: `payouts` before `payout_dispatch`, many at once with SKIP LOCKED or in the order of
+//! their ids, and `payout_rates` last; so dispatchers share the work and never wait for each other
+//! in a circle.
 
 mod attempts;
+mod cards;
 mod channels;
+mod claim_codes;
+pub mod delivery_reports;
+pub mod funds;
 mod messages;
+pub mod rates;
+pub mod recalls;
 mod results;
 mod rows;
 
@@ -18,9 +25,10 @@ use schemas::{PayoutId, Timestamp};
 use sqlx::{PgPool, Row};
 use stream::commit_points::{self, CommitPoint};
 
-pub use attempts::{Attempt, Settlement};
+pub use attempts::{Attempt, Concluded, Settlement};
 pub use channels::{Backlog, CommandOrder};
-pub use messages::{MessageResult, PendingMessage};
+pub use claim_codes::Rotation;
+pub use messages::{CardContent, Content, MessageResult, PendingMessage, Recipient};
 
 use super::lifecycle::Dispatch;
 use crate::ledger::LedgerError;
@@ -37,6 +45,9 @@ pub enum StoreError {
     /// A step can't be put into the outbox.
     #[error("a payout step can't be reported")]
     Outbox(#[from] LedgerError),
+    /// A payout is in a state that no version of ours writes.
+    #[error("no payout can be in state {0:?}")]
+    UnknownState(String),
     /// A column holds a value that no version of ours writes.
     #[error("payout {payout_id}: column {column} is unreadable")]
     Unreadable {
@@ -92,52 +103,65 @@ impl Store {
     }
 
     /// Takes due payouts from `queued` to `sending`, unless the channel stands still, and reports
-    /// the step. Returns how many.
-    pub async fn announce(&self, now: Timestamp) -> Result<usize, StoreError> {
+    /// the step: as many as make `ahead` that could be sent. Who is further back in the queue can
+    /// still be cancelled. Returns how many.
+    pub async fn announce(&self, now: Timestamp, ahead: usize) -> Result<usize, StoreError> {
         let mut transaction = self.pool.begin().await?;
         let rows = sqlx::query(
             "SELECT p.payout_id, p.state, d.*
              FROM payouts p JOIN payout_dispatch d USING (payout_id)
              WHERE d.channel = $1 AND d.next_attempt_at <= $2 AND p.state = 'queued'
+               AND d.recall_next_attempt_at IS NULL
                AND NOT EXISTS (SELECT FROM payout_channels c WHERE c.channel = $1 AND c.paused)
                AND NOT EXISTS (SELECT FROM payout_holds h WHERE h.lifted_at IS NULL)
                -- While the ledger is rebuilt, the log knows more about payouts than the tables.
                AND NOT EXISTS (SELECT FROM ledger_epoch e WHERE e.rebuilding)
                AND NOT EXISTS (SELECT FROM users u
                                WHERE u.user_id = p.user_id AND u.erased_at IS NOT NULL)
-             ORDER BY d.next_attempt_at, p.payout_id
-             LIMIT $3
+             ORDER BY (d.attempts = 0), d.next_attempt_at, d.payout_id
+             LIMIT least($3, $4 - (
+                 SELECT count(*) FROM (
+                     SELECT FROM payouts q JOIN payout_dispatch r USING (payout_id)
+                     WHERE r.channel = $1 AND r.next_attempt_at <= $2 AND q.state = 'sending'
+                     LIMIT $4) AS announced))
              FOR UPDATE OF p, d SKIP LOCKED",
         )
         .bind(self.channel)
         .bind(now.to_datetime())
         .bind(BATCH)
+        .bind(i64::try_from(ahead).unwrap_or(i64::MAX))
         .fetch_all(&mut *transaction)
         .await?;
-        let mut announced = 0;
+        let mut announced = Vec::with_capacity(rows.len());
         for row in &rows {
             let payout_id = rows::payout_id(row)?;
-            let Some(dispatch) = rows::dispatch(row, payout_id)?.announced() else {
-                continue;
-            };
-            rows::write_state(&mut transaction, payout_id, dispatch.state).await?;
-            let sequence =
-                results::enqueue(&mut transaction, &results::sending(payout_id, now)).await?;
-            sqlx::query("UPDATE payout_dispatch SET sending_sequence = $2 WHERE payout_id = $1")
-                .bind(payout_id.uuid())
-                .bind(sequence)
-                .execute(&mut *transaction)
-                .await?;
-            announced += 1;
+            if let Some(dispatch) = rows::dispatch(row, payout_id)?.announced() {
+                announced.push((payout_id, dispatch.state));
+            }
         }
-        if announced > 0 {
-            commit_points::pass(CommitPoint::PayoutBeforeSending);
+        if announced.is_empty() {
+            return Ok(0);
         }
+        rows::write_states(&mut transaction, &announced).await?;
+        let steps: Vec<_> = announced
+            .iter()
+            .map(|(payout_id, _)| results::sending(*payout_id, now))
+            .collect();
+        let sequences = results::enqueue(&mut transaction, &steps).await?;
+        let ids: Vec<_> = announced.iter().map(|(id, _)| id.uuid()).collect();
+        sqlx::query(
+            "UPDATE payout_dispatch d SET sending_sequence = n.sequence
+             FROM unnest($1::uuid[], $2::bigint[]) AS n (payout_id, sequence)
+             WHERE d.payout_id = n.payout_id",
+        )
+        .bind(ids)
+        .bind(sequences)
+        .execute(&mut *transaction)
+        .await?;
+        commit_points::pass(CommitPoint::PayoutBeforeSending);
         transaction.commit().await?;
-        if announced > 0 {
-            commit_points::pass(CommitPoint::PayoutSending);
-        }
-        Ok(announced)
+        commit_points::pass(CommitPoint::PayoutSending);
+        Ok(announced.len())
     }
 
     /// Tries every payout in `error_soft` again that waits for the nightly run. Returns how many.
@@ -157,17 +181,17 @@ impl Store {
             .bind(BATCH)
             .fetch_all(&mut *transaction)
             .await?;
-            let mut changed = 0;
+            let mut changed = Vec::with_capacity(rows.len());
             for row in &rows {
                 let payout_id = rows::payout_id(row)?;
                 if let Some(dispatch) = rows::dispatch(row, payout_id)?.released(now) {
-                    rows::write_dispatch(&mut transaction, payout_id, &dispatch, None).await?;
-                    changed += 1;
+                    changed.push((payout_id, dispatch, None));
                 }
             }
+            rows::write_dispatches(&mut transaction, &changed, None).await?;
             transaction.commit().await?;
-            released += changed;
-            if changed == 0 {
+            released += changed.len();
+            if changed.is_empty() {
                 return Ok(released);
             }
         }

@@ -21,12 +21,11 @@ pub(super) fn sending(payout_id: PayoutId, at: Timestamp) -> PayoutResult {
     }
 }
 
-/// Puts a step into the outbox, in the transaction that takes the step; returns its row's
-/// sequence. The row is gone when the log has the step.
+/// Puts steps into the outbox, in the transaction that takes them; returns the sequences of their
+/// rows. A row is gone when the log has its step.
 pub(super) async fn enqueue(
     connection: &mut PgConnection,
-    result: &PayoutResult,
-) -> Result<i64, StoreError> {
-    let key = result.payout_id.to_string();
-    Ok(outbox::enqueue(connection, &key, result).await?)
+    results: &[PayoutResult],
+) -> Result<Vec<i64>, StoreError> {
+    Ok(outbox::enqueue_all(connection, results, |result| result.payout_id.to_string()).await?)
 }

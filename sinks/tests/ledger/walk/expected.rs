@@ -17,12 +17,15 @@ pub(super) enum Rows {
 /// INSERT, UPDATE, DELETE (the owner may all, the API reads); whose rows the API sees.
 pub(super) type Table = (&'static str, &'static str, &'static str, &'static str, Rows);
 
-pub(super) const TABLES: [Table; 49] = [
+pub(super) const TABLES: [Table; 57] = [
     ("_sqlx_migrations", "", "", "", Rows::None),
+    ("analytics_computations", "SU", "S", "", Rows::None),
     ("analytics_positions", "SIU", "S", "", Rows::None),
+    ("analytics_stale_hours", "SIUD", "S", "", Rows::None),
     ("audit_log", "SI", "SI", "", Rows::None),
     ("campaign_versions", "S", "SI", "S", Rows::Tenant),
     ("campaigns", "S", "SI", "S", Rows::Tenant),
+    ("claim_notices", "SI", "S", "", Rows::None),
     ("clicks", "SIUD", "S", "S", Rows::TenantOrUser),
     ("commands", "SIUD", "S", "", Rows::None),
     ("commission_overrides", "S", "SI", "S", Rows::Tenant),
@@ -30,6 +33,7 @@ pub(super) const TABLES: [Table; 49] = [
     ("conflicts", "SI", "S", "", Rows::None),
     ("consumer_positions", "SIUD", "S", "", Rows::None),
     ("conversions", "SIUD", "S", "S", Rows::TenantOrUser),
+    ("correction_proposals", "", "SIU", "", Rows::None),
     ("event_id_instances", "SIUD", "", "", Rows::None),
     ("fold_locks", "SIUD", "", "", Rows::None),
     ("fraud_rule_sets", "S", "SI", "S", Rows::None),
@@ -38,6 +42,8 @@ pub(super) const TABLES: [Table; 49] = [
     ("ledger", "SIUD", "S", "S", Rows::TenantOrUser),
     ("ledger_epoch", "SIUD", "S", "", Rows::None),
     ("links", "S", "SI", "S", Rows::Tenant),
+    ("message_sends", "SIU", "S", "", Rows::None),
+    ("messages", "SIU", "S", "", Rows::None),
     ("networks", "S", "SI", "S", Rows::None),
     ("offer_goal_rates", "S", "SI", "S", Rows::All),
     ("offer_versions", "S", "SI", "S", Rows::All),
@@ -51,6 +57,7 @@ pub(super) const TABLES: [Table; 49] = [
     ("payout_dispatch", "SIU", "S", "", Rows::None),
     ("payout_holds", "SI", "SI", "", Rows::None),
     ("payout_items", "SIUD", "S", "S", Rows::Tenant),
+    ("payout_rates", "SIU", "S", "", Rows::None),
     ("payout_steps", "SIUD", "S", "", Rows::None),
     ("payouts", "SIUD", "S", "S", Rows::TenantOrUser),
     ("positions_applied", "SIUD", "S", "", Rows::None),
@@ -65,6 +72,7 @@ pub(super) const TABLES: [Table; 49] = [
     ("tenant_versions", "S", "SI", "S", Rows::Tenant),
     ("tenants", "S", "SI", "S", Rows::Tenant),
     ("unmatched_conversions", "SIUD", "S", "S", Rows::None),
+    ("user_payout_methods", "S", "SI", "", Rows::None),
     ("users", "S", "SI", "S", Rows::None),
     ("widgets", "S", "SI", "S", Rows::Tenant),
 ];
@@ -73,7 +81,7 @@ pub(super) const TABLES: [Table; 49] = [
 pub(super) const APPEND_ONLY: [&str; 2] = ["audit_log", "postings"];
 
 /// Columns that a role can't read of a table that it reads.
-pub(super) const HIDDEN: [(&str, &str, &[&str]); 13] = [
+pub(super) const HIDDEN: [(&str, &str, &[&str]); 14] = [
     (API, "clicks", &["address_hash", "address_prefix"]),
     (API, "conversions", &["decision"]),
     (API, "ledger", &["order_owner"]),
@@ -111,13 +119,16 @@ pub(super) const HIDDEN: [(&str, &str, &[&str]); 13] = [
         "payout_dispatch",
         &["claim_code_ciphertext", "claim_code_nonce"],
     ),
+    (OPERATOR, "user_payout_methods", &["destination_sealed"]),
     (OPERATOR, "users", &["email_sealed", "phone_sealed"]),
     (WRITER, "users", &["email_sealed"]),
 ];
 
 /// Functions, and the roles besides the owner that may call them.
-pub(super) const FUNCTIONS: [(&str, &[&str]); 25] = [
+pub(super) const FUNCTIONS: [(&str, &[&str]); 28] = [
     ("add_partition", &[]),
+    ("add_phone", &[OPERATOR]),
+    ("contacts_to_reseal", &[OPERATOR]),
     ("current_app_user", &[API]),
     ("current_tenant", &[API]),
     ("detach_month", &[OPERATOR]),
@@ -135,6 +146,7 @@ pub(super) const FUNCTIONS: [(&str, &[&str]); 25] = [
     ("postings_sum_to_zero", &[]),
     ("refuse_all_but_lifting", &[]),
     ("refuse_change", &[]),
+    ("reseal_contacts", &[OPERATOR]),
     ("retire_reports_before", &[OPERATOR]),
     ("scope_opened", &[API]),
     ("session_ended", &[API]),

@@ -1,0 +1,274 @@
+//! `hissaback reconcile`: a network's export against the ledger.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use indicatif::ProgressBar;
+use operations::reconcile::{
+    Break, BreakFile, BreakSink, ReconcileSettings, ReconcileSummary, Reconciler,
+};
+use schemas::{Amount, NetworkId, TenantId, Timestamp, events::ReportSource};
+
+use super::{InstallationArguments, pipeline, timestamp};
+use crate::{platform::Platform, roles::Roles};
+
+/// Breaks that are printed; a file of them has all.
+const PRINTED_MAX: usize = 100;
+
+/// Arguments of `hissaback reconcile`.
+#[derive(Debug, Args)]
+pub struct ReconcileArguments {
+    /// A conversions export with Trackier's columns; schemas/examples/ has one
+    #[arg(long, value_name = "FILE")]
+    csv: PathBuf,
+    /// The tenant whose claims are compared
+    #[arg(long)]
+    tenant: TenantId,
+    /// The network instance that the export comes from
+    #[arg(long, default_value = "1")]
+    network: NetworkId,
+    /// The time that the export is a snapshot of, RFC 3339 [default: the file's modification time]
+    #[arg(long, value_parser = timestamp)]
+    as_of: Option<Timestamp>,
+    /// How far the network's clock is ahead of UTC, such as +05:30 [default: as configured for the
+    /// network]
+    #[arg(long, value_name = "OFFSET", value_parser = offset, allow_hyphen_values = true)]
+    timezone: Option<i32>,
+    /// Amounts that differ by no more than this agree
+    #[arg(long, default_value = "0")]
+    tolerance: Amount,
+    /// Conversions at or after this [default: the earliest row's]
+    #[arg(long, value_parser = timestamp)]
+    from: Option<Timestamp>,
+    /// Conversions before this [default: up to the latest row's]
+    #[arg(long, value_parser = timestamp)]
+    to: Option<Timestamp>,
+    /// Write every break to this CSV file
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Append what is proposed to the log, where it goes through the same pipeline as postbacks
+    #[arg(long)]
+    apply: bool,
+    /// Print one JSON object instead of the summary
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    installation: InstallationArguments,
+}
+
+/// `Z`, or hours and minutes with a sign.
+fn offset(text: &str) -> Result<i32, String> {
+    if matches!(text, "Z" | "UTC") {
+        return Ok(0);
+    }
+    let parsed = || {
+        let (sign, digits) = match text.split_at_checked(1)? {
+            ("+", digits) => (1, digits),
+            ("-", digits) => (-1, digits),
+            _ => return None,
+        };
+        let (hours, minutes) = digits.split_once(':')?;
+        let number = |digits: &str, below: i32| -> Option<i32> {
+            let two = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse().ok().filter(|number| two && *number < below)
+        };
+        Some(sign * (60 * number(hours, 15)? + number(minutes, 60)?))
+    };
+    parsed().ok_or_else(|| format!("{text:?} is not an offset such as +05:30"))
+}
+
+/// What is printed, and what is written.
+struct Told {
+    printed: Vec<Break>,
+    file: Option<BreakFile<File>>,
+}
+
+impl BreakSink for Told {
+    fn take(&mut self, found: &Break) -> io::Result<()> {
+        if self.printed.len() < PRINTED_MAX {
+            self.printed.push(found.clone());
+        }
+        self.file.as_mut().map_or(Ok(()), |file| file.take(found))
+    }
+}
+
+/// Reconciles; waits until the ledger has folded what was appended.
+///
+/// # Errors
+/// When file, header, tenant or network can't be used; rows that can't are named and counted.
+pub async fn run(arguments: ReconcileArguments) -> anyhow::Result<()> {
+    let work =
+        async |platform: &Platform, roles: &Roles| reconcile(platform, roles, &arguments).await;
+    pipeline::run(&arguments.installation, work).await
+}
+
+async fn reconcile(
+    platform: &Platform,
+    roles: &Roles,
+    arguments: &ReconcileArguments,
+) -> anyhow::Result<()> {
+    let path = &arguments.csv;
+    let unreadable = || format!("{} can't be read", path.display());
+    let file = File::open(path).with_context(unreadable)?;
+    let reference = roles.reference.load_full();
+    let network = reference.networks.get(&arguments.network);
+    let configured = network.map_or(0, |network| network.utc_offset_minutes);
+    let settings = ReconcileSettings {
+        tenant_id: arguments.tenant,
+        network_id: arguments.network,
+        source: ReportSource::Csv,
+        as_of: match arguments.as_of {
+            Some(as_of) => as_of,
+            None => modified(&file).with_context(unreadable)?,
+        },
+        utc_offset_minutes: arguments.timezone.unwrap_or(configured),
+        tolerance: arguments.tolerance,
+        from: arguments.from,
+        to: arguments.to,
+        apply: arguments.apply,
+    };
+    let reconciler = Reconciler {
+        pool: platform.operator()?.clone(),
+        log: Arc::clone(&platform.log),
+        clock: Arc::clone(&platform.clock),
+        event_ids: roles.event_ids.clone().context("no event ids are drawn")?,
+        token_keys: platform.secrets()?.token_keys()?,
+        redaction: ingest::Settings::default().redaction,
+        reference,
+    };
+    let progress = if arguments.json {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new_spinner()
+    };
+    let shown = |summary: &ReconcileSummary| {
+        progress.set_message(format!(
+            "{} rows read, {} compared",
+            summary.rows, summary.compared
+        ));
+        progress.tick();
+    };
+    let mut told = Told {
+        printed: Vec::new(),
+        file: arguments.out.as_deref().map(create).transpose()?,
+    };
+    pipeline::folded(platform).await?;
+    let summary = reconciler
+        .reconcile(file, settings, &mut told, shown)
+        .await?;
+    if let Some(file) = told.file {
+        file.finish()?;
+    }
+    if summary.appended > 0 {
+        progress.set_message("the ledger is folding what was appended");
+        pipeline::folded(platform).await?;
+    }
+    progress.finish_and_clear();
+    if arguments.json {
+        let found = serde_json::json!({ "summary": summary, "breaks": told.printed });
+        println!("{}", serde_json::to_string_pretty(&found)?);
+    } else {
+        print(&summary, &told.printed, arguments.apply);
+    }
+    ensure!(summary.rows > 0, "{} holds no rows", path.display());
+    Ok(())
+}
+
+fn modified(file: &File) -> io::Result<Timestamp> {
+    let modified = file.metadata()?.modified()?;
+    Ok(chrono::DateTime::<chrono::Utc>::from(modified).into())
+}
+
+fn create(path: &Path) -> anyhow::Result<BreakFile<File>> {
+    BreakFile::create(path).with_context(|| format!("{} can't be written", path.display()))
+}
+
+fn print(summary: &ReconcileSummary, breaks: &[Break], applied: bool) {
+    for found in breaks {
+        let line = found.line.map(|line| format!("line {line}"));
+        let claim = found.claim.map(|claim| format!("claim {claim}"));
+        let named: Vec<String> = line.into_iter().chain(claim).collect();
+        println!(
+            "{}: {} ({}): here {}, there {}; {}",
+            found.kind.name(),
+            named.join(", "),
+            found.order.as_deref().unwrap_or("no order").escape_debug(),
+            found.here.escape_debug(),
+            found.there.escape_debug(),
+            found.action.name(),
+        );
+    }
+    let total: u64 = summary.breaks.values().sum();
+    if total > breaks.len() as u64 {
+        println!("… and more: --out writes all {total}");
+    }
+    for row in &summary.refused_rows {
+        println!(
+            "line {} can't be used: {}",
+            row.line,
+            row.reason.escape_debug()
+        );
+    }
+    println!(
+        "{} rows: {} refused, {} repeated, {} superseded by a later row, {} outside the span, {} of \
+         other tenants, {} compared",
+        summary.rows,
+        summary.refused,
+        summary.duplicates,
+        summary.superseded,
+        summary.outside,
+        summary.elsewhere,
+        summary.compared,
+    );
+    let counts = |counts: &std::collections::BTreeMap<&str, u64>| {
+        let counts: Vec<String> = counts
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        if counts.is_empty() {
+            "none".to_owned()
+        } else {
+            counts.join(", ")
+        }
+    };
+    println!(
+        "{} agree; matched by: {}; breaks: {}",
+        summary.agreed,
+        counts(&summary.matched),
+        counts(&summary.breaks)
+    );
+    if applied {
+        println!("{} rows were appended as evidence", summary.appended);
+    } else {
+        println!("{} rows would be appended: --apply does", summary.proposed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::offset;
+
+    #[test]
+    fn offsets_are_read() {
+        assert_eq!(offset("+05:30"), Ok(330));
+        assert_eq!(offset("-03:00"), Ok(-180));
+        assert_eq!(offset("UTC"), Ok(0));
+        for text in [
+            "",
+            "5:30",
+            "+5:30",
+            "+15:00",
+            "+05:60",
+            "Asia/Kolkata",
+            "+05-30",
+        ] {
+            assert!(offset(text).is_err(), "{text}");
+        }
+    }
+}
