@@ -181,7 +181,11 @@ async fn each_door_has_its_own_key() {
         ("/v1/commands/review", Method::POST, "tick"),
         ("/v1/fates", Method::GET, "tick"),
         ("/v1/audit", Method::GET, "tick"),
-        ("/v1/analytics/creator", Method::GET, "tick"),
+        (
+            "/v1/analytics/creator?tenant_id=00000000-0000-0000-0000-000000000001",
+            Method::GET,
+            "tick",
+        ),
     ] {
         let (status, body) = world.ask(method.clone(), path, None, "{}").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
