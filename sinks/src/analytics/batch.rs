@@ -1,7 +1,5 @@
 //! A batch: a run of records of one partition, and the rows that it makes.
 
-use std::fmt;
-
 use processors::stage::{Origin, OriginError, dead_letters::Reason};
 use schemas::{
     Topic,
@@ -66,14 +64,6 @@ pub(super) struct Bounds {
     pub(super) first: i64,
     /// Its last record.
     pub(super) last: i64,
-}
-
-impl fmt::Display for Bounds {
-    /// The deduplication token of the batch.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (topic, partition) = self.partition;
-        write!(f, "{topic}:{partition}:{}-{}", self.first, self.last)
-    }
 }
 
 /// The rows of a batch, per table.
@@ -202,16 +192,6 @@ mod tests {
     use schemas::{Position, Timestamp};
 
     use super::*;
-
-    #[test]
-    fn the_token_names_the_bounds() {
-        let bounds = Bounds {
-            partition: (Topic::PayoutResults, 3),
-            first: 10,
-            last: 42,
-        };
-        assert_eq!(bounds.to_string(), "payout-results:3:10-42");
-    }
 
     #[test]
     fn every_source_is_the_source_of_its_topic() {

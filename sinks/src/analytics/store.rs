@@ -52,10 +52,11 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(client: Client, metrics: AnalyticsMetrics) -> Self {
         // Explicit, since servers differ in their defaults: an acknowledged insert is in the
-        // table; a batch is one block; and a batch may span any number of months.
+        // table, and not taken for a repetition (ADR 0026); a batch is one block; and a batch may
+        // span any number of months.
         let client = client
             .with_setting("async_insert", "0")
-            .with_setting("insert_deduplicate", "1")
+            .with_setting("insert_deduplicate", "0")
             .with_setting("max_insert_block_size", "1048576")
             .with_setting("max_partitions_per_insert_block", "0");
         Self { client, metrics }
@@ -65,37 +66,30 @@ impl Store {
         &self.client
     }
 
-    /// Inserts a batch: one block per table, under the batch's token. Inserting it again, after
-    /// whatever outcome, changes nothing.
-    pub(super) async fn insert(&self, bounds: &Bounds, rows: &Rows) -> Result<(), Error> {
-        let token = bounds.to_string();
+    /// Inserts a batch: one block per table. Inserting it again, after whatever outcome, changes
+    /// nothing that a view shows.
+    pub(super) async fn insert(&self, rows: &Rows) -> Result<(), Error> {
         match rows {
-            Rows::Clicks(clicks) => self.insert_rows("hissaback.clicks", &token, clicks).await,
+            Rows::Clicks(clicks) => self.insert_rows("hissaback.clicks", clicks).await,
             Rows::Reports {
                 conversions,
                 decisions,
             } => {
-                self.insert_rows("hissaback.conversions", &token, conversions)
+                self.insert_rows("hissaback.conversions", conversions)
                     .await?;
-                self.insert_rows("hissaback.decisions", &token, decisions)
-                    .await
+                self.insert_rows("hissaback.decisions", decisions).await
             }
             Rows::Claims { entries, changes } => {
                 let mut hours: Vec<ClaimHourRow> = entries.iter().map(ClaimHourRow::of).collect();
                 hours.sort_unstable();
                 hours.dedup();
-                self.insert_rows("hissaback.claim_hours", &token, &hours)
+                self.insert_rows("hissaback.claim_hours", &hours).await?;
+                self.insert_rows("hissaback.ledger_entries", entries)
                     .await?;
-                self.insert_rows("hissaback.ledger_entries", &token, entries)
-                    .await?;
-                self.insert_rows("hissaback.ledger_changes", &token, changes)
-                    .await
+                self.insert_rows("hissaback.ledger_changes", changes).await
             }
-            Rows::Payouts(payouts) => self.insert_rows("hissaback.payouts", &token, payouts).await,
-            Rows::PayoutSteps(steps) => {
-                self.insert_rows("hissaback.payout_steps", &token, steps)
-                    .await
-            }
+            Rows::Payouts(payouts) => self.insert_rows("hissaback.payouts", payouts).await,
+            Rows::PayoutSteps(steps) => self.insert_rows("hissaback.payout_steps", steps).await,
         }
     }
 
@@ -158,7 +152,6 @@ impl Store {
     async fn insert_rows<R: RowOwned + RowWrite>(
         &self,
         table: &'static str,
-        token: &str,
         rows: &[R],
     ) -> Result<(), Error> {
         let timer = self
@@ -166,7 +159,7 @@ impl Store {
             .insert_seconds
             .with_label_values(&[table])
             .start_timer();
-        match write(&self.client, table, Some(token), rows).await {
+        match write(&self.client, table, rows).await {
             Ok(()) => {
                 timer.observe_duration();
                 let rows = rows.len() as u64;
@@ -206,14 +199,12 @@ pub(super) async fn note_progress(
             complete_up_to: progress.complete_up_to.into(),
         })
         .collect();
-    // Rows merge by their maximum, so that no token is needed.
-    write(client, table, None, &rows).await
+    write(client, table, &rows).await
 }
 
 async fn write<R: RowOwned + RowWrite>(
     client: &Client,
     table: &str,
-    token: Option<&str>,
     rows: &[R],
 ) -> Result<(), Error> {
     if rows.is_empty() {
@@ -223,9 +214,6 @@ async fn write<R: RowOwned + RowWrite>(
         .insert_unescaped::<R>(table)
         .await?
         .with_timeouts(Some(SEND_PATIENCE), Some(ANSWER_PATIENCE));
-    if let Some(token) = token {
-        insert = insert.with_setting("insert_deduplication_token", token);
-    }
     for row in rows {
         insert.write(row).await?;
     }

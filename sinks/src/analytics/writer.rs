@@ -205,10 +205,7 @@ impl Writer<'_> {
         &self,
         batch: &'b Batch,
     ) -> (&'b Batch, Result<(), clickhouse::error::Error>) {
-        (
-            batch,
-            self.sink.store.insert(&batch.bounds, &batch.rows).await,
-        )
+        (batch, self.sink.store.insert(&batch.rows).await)
     }
 
     /// Lets inserts finish for a while after the shutdown; `None` when they didn't.
