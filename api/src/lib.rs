@@ -17,6 +17,7 @@
 mod analytics;
 pub mod auth;
 mod body;
+mod cross_origin;
 #[expect(
     unused_qualifications,
     reason = "utoipa names parameters by their path"
@@ -32,6 +33,7 @@ mod problem;
 mod rate_limit;
 mod request_id;
 mod resources;
+mod widget;
 
 use std::{sync::Arc, time::Duration};
 
@@ -132,11 +134,8 @@ pub fn monitoring(health: HealthSource, registry: Registry) -> Router {
 /// Each endpoint with its description: the one list that router and documents are made of.
 fn endpoints() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(openapi::Description::openapi())
-        .routes(routes!(auth::request))
-        .routes(routes!(auth::verify))
         .routes(routes!(auth::refresh))
         .routes(routes!(auth::sign_out))
-        .routes(routes!(resources::rewards::of_user))
         .routes(routes!(resources::offers::list))
         .routes(routes!(resources::campaigns::make))
         .routes(routes!(resources::links::make))
@@ -146,6 +145,15 @@ fn endpoints() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(operators::fates))
         .routes(routes!(operators::audit))
         .routes(routes!(analytics::creator))
+}
+
+/// What scripts of other sites ask for as well: for the widget, and to sign shoppers in for it.
+fn embedded() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(auth::request))
+        .routes(routes!(auth::verify))
+        .routes(routes!(resources::rewards::of_user))
+        .routes(routes!(resources::shown_widget::show))
 }
 
 /// What one machine asks as often as there is something to tell.
@@ -162,7 +170,7 @@ fn monitored() -> OpenApiRouter<Arc<Api>> {
 
 /// The description of every endpoint, OpenAPI 3.1.
 pub fn description() -> utoipa::openapi::OpenApi {
-    let description = endpoints().merge(unlimited());
+    let description = endpoints().merge(embedded()).merge(unlimited());
     let mut description = description.merge(monitored()).into_openapi();
     // A build's own version would make the committed copy drift with each release.
     "1.0".clone_into(&mut description.info.version);
@@ -178,17 +186,27 @@ pub fn router(api: Arc<Api>) -> Router {
         limits: Arc::clone(&api.limits),
         address_of: Arc::clone(&api.address_of),
     };
+    let limit = middleware::from_fn_with_state(limited, rate_limit::limit);
     let (endpoints, _) = endpoints().split_for_parts();
+    let (embedded, _) = embedded().split_for_parts();
+    // A method that isn't taken is told by the innermost, so that what asks beforehand is answered.
+    let embedded = embedded
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(limit.clone());
     let (unlimited, _) = unlimited().split_for_parts();
     let (monitored, _) = monitored().split_for_parts();
     endpoints
         .route("/v1/openapi.json", get(shown))
         .route("/docs", get(openapi::page))
-        .layer(middleware::from_fn_with_state(limited, rate_limit::limit))
+        .layer(limit)
+        // Outermost, so that a script is told that there were too many, and asking whether it may
+        // doesn't count.
+        .merge(embedded.layer(cross_origin::anyone()))
         .merge(unlimited)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .merge(monitored)
+        .route("/widget/{name}", get(widget::show).layer(cross_origin::anyone()))
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .fallback(async || Problem::NotFound)
         .with_state(api)

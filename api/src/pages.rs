@@ -4,7 +4,7 @@
 //! shows is decided by the caller's scope alone: a cursor that was made up shows nothing more.
 
 use axum::{
-    Json,
+    body::Body,
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -103,19 +103,28 @@ impl Page {
 /// An answer with an `ETag`; 304 without a body where the caller has it (`If-None-Match`).
 pub(crate) fn tagged(headers: &HeaderMap, body: &impl Serialize) -> Response {
     let json = serde_json::to_vec(body).expect("answers are plain JSON");
-    let digest = Sha256::digest(&json);
+    // One caller's own, and asked for anew each time.
+    tagged_bytes(headers, json, "application/json", "private, no-cache")
+}
+
+/// An answer of any type, as [`tagged`], which may be kept as `caching` says.
+pub(crate) fn tagged_bytes(
+    headers: &HeaderMap,
+    body: impl AsRef<[u8]> + Into<Body>,
+    content_type: &'static str,
+    caching: &'static str,
+) -> Response {
+    let digest = Sha256::digest(body.as_ref());
     let tag = format!("\"{}\"", hex::encode(&digest[..16]));
     let mut response = if known(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        Json(body).into_response()
+        ([(header::CONTENT_TYPE, content_type)], body.into()).into_response()
     };
     let headers = response.headers_mut();
     let tag = HeaderValue::from_str(&tag).expect("hexadecimal is ASCII");
     headers.insert(header::ETAG, tag);
-    // One caller's own, and asked for anew each time.
-    let private = HeaderValue::from_static("private, no-cache");
-    headers.insert(header::CACHE_CONTROL, private);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     response
 }
 

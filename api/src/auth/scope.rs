@@ -35,7 +35,8 @@ impl DerefMut for ScopedTransaction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantScope {
     tenant_id: TenantId,
-    /// Whose membership is looked up again at the request; nobody's for an operator.
+    /// Whose membership is looked up again at the request; nobody's for an operator, and for what
+    /// anybody may see.
     member: Option<Person>,
 }
 
@@ -45,13 +46,28 @@ impl TenantScope {
         self.tenant_id
     }
 
+    /// The tenant whose widget it is, for anybody who asks what the widget shows.
+    ///
+    /// # Errors
+    /// [`Problem::NotFound`].
+    pub(crate) async fn of_widget(api: &Api, widget_id: uuid::Uuid) -> Result<Self, Problem> {
+        let connection = api.pool.acquire().await;
+        let mut connection = connection.map_err(|error| Problem::database(&error))?;
+        let owner = "SELECT tenant_id FROM widgets WHERE widget_id = $1";
+        let found = owned_by(&mut connection, owner, widget_id).await?;
+        Ok(Self {
+            tenant_id: found.ok_or(Problem::NotFound)?,
+            member: None,
+        })
+    }
+
     /// A transaction that sees the tenant's rows.
     ///
     /// # Errors
     /// [`Problem::Unauthorised`] where the session was ended or the membership withdrawn.
     pub async fn begin(&self, api: &Api) -> Result<ScopedTransaction, Problem> {
         let Some(person) = &self.member else {
-            return begin_for_operator(api, self.tenant_id).await;
+            return begin_without_member(api, self.tenant_id).await;
         };
         open(api, person, Some(self.tenant_id)).await
     }
@@ -157,7 +173,7 @@ async fn open(
         .ok_or(Problem::Unauthorised)
 }
 
-async fn begin_for_operator(api: &Api, tenant_id: TenantId) -> Result<ScopedTransaction, Problem> {
+async fn begin_without_member(api: &Api, tenant_id: TenantId) -> Result<ScopedTransaction, Problem> {
     let mut transaction = transaction(api).await?;
     sqlx::query("SELECT set_config('app.tenant', $1, true), set_config('app.user', '', true)")
         .bind(tenant_id.to_string())

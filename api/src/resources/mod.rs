@@ -12,6 +12,7 @@ pub(crate) mod offers;
     reason = "utoipa names parameters by their path"
 )]
 pub(crate) mod rewards;
+pub(crate) mod shown_widget;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use rust_decimal::Decimal;
 use schemas::TenantId;
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -23,6 +23,27 @@ use crate::{
 
 /// The longest name of a category.
 const CATEGORY_BYTES_MAX: usize = 200;
+
+/// Joins offers `o` that are in force at `$1` with their `rate`: the tenant's own, where it has one.
+pub(crate) const RATE_IN_FORCE: &str = "
+    CROSS JOIN LATERAL (
+        SELECT v.currency::text AS currency,
+               CASE WHEN own.found THEN own.commission_pct ELSE v.base_commission_pct END
+                   AS commission_pct,
+               CASE WHEN own.found THEN own.commission_flat ELSE v.commission_flat END
+                   AS commission_flat
+        FROM (SELECT * FROM offer_versions
+              WHERE offer_versions.offer_id = o.offer_id AND effective_at <= $1
+              ORDER BY effective_at DESC LIMIT 1) v
+        LEFT JOIN (
+            -- Without a rate it is withdrawn.
+            SELECT num_nonnulls(c.commission_pct, c.commission_flat) = 1
+                       AND c.valid_until > $1 IS NOT FALSE AS found,
+                   c.commission_pct, c.commission_flat
+            FROM commission_overrides c
+            WHERE c.offer_id = o.offer_id AND c.goal_id = '' AND c.effective_at <= $1
+            ORDER BY c.effective_at DESC LIMIT 1) own ON true
+    ) rate";
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -97,28 +118,13 @@ pub(crate) async fn list(
     let scope = caller.tenant(tenant_id.expect("checked above"))?;
 
     let mut transaction = scope.begin(&api).await?;
-    let offers: Vec<Listed> = sqlx::query_as(
-        "SELECT o.offer_id, o.brand, o.category, v.currency::text AS currency,
-                CASE WHEN own.found THEN own.commission_pct ELSE v.base_commission_pct END
-                    AS commission_pct,
-                CASE WHEN own.found THEN own.commission_flat ELSE v.commission_flat END
-                    AS commission_flat
-         FROM offers o
-         CROSS JOIN LATERAL (
-             SELECT * FROM offer_versions v
-             WHERE v.offer_id = o.offer_id AND v.effective_at <= $1
-             ORDER BY v.effective_at DESC LIMIT 1) v
-         LEFT JOIN LATERAL (
-             -- Without a rate it is withdrawn.
-             SELECT num_nonnulls(c.commission_pct, c.commission_flat) = 1
-                        AND c.valid_until > $1 IS NOT FALSE AS found,
-                    c.commission_pct, c.commission_flat
-             FROM commission_overrides c
-             WHERE c.offer_id = o.offer_id AND c.goal_id = '' AND c.effective_at <= $1
-             ORDER BY c.effective_at DESC LIMIT 1) own ON true
+    let offers: Vec<Listed> = sqlx::query_as(AssertSqlSafe(format!(
+        "SELECT o.offer_id, o.brand, o.category, rate.currency, rate.commission_pct,
+                rate.commission_flat
+         FROM offers o {RATE_IN_FORCE}
          WHERE $2::text IS NULL OR o.category = $2
-         ORDER BY o.offer_id",
-    )
+         ORDER BY o.offer_id"
+    )))
     .bind(now(&api))
     .bind(category)
     .fetch_all(&mut *transaction)

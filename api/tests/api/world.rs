@@ -58,6 +58,8 @@ pub struct World {
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    pub text: String,
+    /// The text as JSON; null where it is none.
     pub body: Value,
 }
 
@@ -92,6 +94,11 @@ pub fn phone(number: u8) -> String {
 
 impl World {
     pub async fn new() -> Self {
+        Self::at("https://hissaback.example").await
+    }
+
+    /// A world that the outside finds at `public_url`.
+    pub async fn at(public_url: &str) -> Self {
         let database = Database::new().await;
         let owner = database.owner().await;
         let clock = Arc::new(ManualClock::new(NOW));
@@ -109,7 +116,7 @@ impl World {
             clock: clock.clone(),
             contacts: Contacts::new(ContactKey::new(CONTACT_KEY), &ring.into()).expect("keys"),
             codes: Some(messages.clone()),
-            public_url: "https://hissaback.example".to_owned(),
+            public_url: public_url.to_owned(),
             limits: Arc::new(limits.expect("registered")),
             address_of: Arc::new(|_| None),
             commands: Commands::new(
@@ -199,6 +206,11 @@ impl World {
         }
     }
 
+    /// The endpoints.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     pub async fn run(&self, statement: &str) {
         let ran = sqlx::query(AssertSqlSafe(statement.to_owned()))
             .execute(&self.owner)
@@ -228,8 +240,7 @@ impl World {
             .body(Body::from(body.to_owned()))
             .expect("a request");
         let response = self
-            .router
-            .clone()
+            .router()
             .oneshot(request)
             .await
             .expect("answered");
@@ -238,8 +249,13 @@ impl World {
         Answer {
             status: parts.status,
             headers: parts.headers,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
             body: serde_json::from_slice(&bytes).unwrap_or_default(),
         }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, &[], "").await
     }
 
     pub async fn post(&self, path: &str, body: &str) -> Answer {
