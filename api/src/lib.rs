@@ -30,7 +30,6 @@ mod operators;
 mod pages;
 mod payout_run;
 mod problem;
-mod rate_limit;
 mod request_id;
 mod resources;
 mod widget;
@@ -55,11 +54,11 @@ use stream::Clock;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use web::rate_limit::{CallerLimits, limit};
 
 use auth::{CodeSender, Tokens};
 pub use health::{ComponentHealth, ComponentState, HealthReport, HealthSource};
 pub use problem::{Problem, VERIFYING};
-pub use rate_limit::{AddressLimits, AddressOf};
 pub use request_id::with_request_ids;
 
 /// The largest body of a request: commands are small.
@@ -82,10 +81,8 @@ pub struct Api {
     pub codes: Option<Arc<dyn CodeSender>>,
     /// Where the outside finds us, such as `https://hissaback.app`: smart links begin with it.
     pub public_url: String,
-    /// How many requests an address may send.
-    pub limits: Arc<AddressLimits>,
-    /// Tells callers' addresses.
-    pub address_of: AddressOf,
+    /// Counts callers' requests.
+    pub callers: CallerLimits,
     /// Gives commands.
     pub commands: Commands,
     /// Makes payout runs; absent where no rail is configured.
@@ -172,6 +169,7 @@ fn monitored() -> OpenApiRouter<Arc<Api>> {
 pub fn description() -> utoipa::openapi::OpenApi {
     let description = endpoints().merge(embedded()).merge(unlimited());
     let mut description = description.merge(monitored()).into_openapi();
+    description.merge(ingest::description());
     // A build's own version would make the committed copy drift with each release.
     "1.0".clone_into(&mut description.info.version);
     description
@@ -182,11 +180,7 @@ pub fn description() -> utoipa::openapi::OpenApi {
 pub fn router(api: Arc<Api>) -> Router {
     let description = Arc::new(description());
     let shown = async move || Json(&*description).into_response();
-    let limited = rate_limit::Limited {
-        limits: Arc::clone(&api.limits),
-        address_of: Arc::clone(&api.address_of),
-    };
-    let limit = middleware::from_fn_with_state(limited, rate_limit::limit);
+    let limit = middleware::from_fn_with_state(api.callers.clone(), limit);
     let (endpoints, _) = endpoints().split_for_parts();
     let (embedded, _) = embedded().split_for_parts();
     // A method that isn't taken is told by the innermost, so that what asks beforehand is answered.

@@ -3,14 +3,9 @@
 use std::{fmt::Display, time::Duration};
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
-use utoipa::ToSchema;
-
-/// What end users are told while something that isn't their affair is being seen to: the sentence
-/// of the specification's section 5.
-pub const VERIFYING: &str = "We're verifying your purchase, rewards usually confirm within \
-                             24–48h. You'll be notified automatically.";
+use http::StatusCode;
+use web::problem_details::{CHECK_INPUT, ProblemDetails, SLOW_DOWN};
+pub use web::problem_details::{FieldError, ProblemBody, VERIFYING};
 
 /// A request that was not carried out. The answer's body is a [`ProblemBody`].
 ///
@@ -52,9 +47,6 @@ pub enum Problem {
     /// `request_in_progress`, 409: the same request is being carried out. Try again.
     #[error("a request with this Idempotency-Key is being carried out")]
     RequestInProgress,
-    /// `too_many_requests`, 429: too many from this address. `Retry-After` says when.
-    #[error("too many requests from this address")]
-    TooManyRequests(Duration),
     /// `too_many_codes`, 429: too many codes for this phone. `Retry-After` says when.
     #[error("too many codes were asked for this phone")]
     TooManyCodes(Duration),
@@ -79,47 +71,6 @@ pub enum Problem {
     /// `internal`, 500: a defect; the log has the details.
     #[error("an internal error: the service's log has the details")]
     Internal,
-}
-
-/// One field that can't be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct FieldError {
-    /// Its name: of a member of the body, or of a parameter or header.
-    #[schema(example = "share_pct")]
-    pub field: String,
-    /// `required`, `invalid`, `unknown` or `conflict`; stable.
-    #[schema(value_type = String, example = "invalid")]
-    pub code: &'static str,
-    /// What is wrong with it, and what is allowed.
-    #[schema(example = "a percentage between 0 and 100")]
-    pub detail: String,
-}
-
-/// Problem details (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Problem, example = json!({
-    "type": "about:blank", "title": "Bad Request", "status": 400, "code": "invalid_fields",
-    "detail": "some fields can't be used: see `errors`",
-    "user_message": "Something in this form isn't right. Check it and try again.",
-    "errors": [{"field": "share_pct", "code": "invalid",
-                "detail": "a percentage between 0 and 100"}]
-}))]
-pub struct ProblemBody {
-    /// Always `about:blank`: `code` tells problems apart.
-    r#type: &'static str,
-    /// The status in words.
-    title: Option<&'static str>,
-    /// The HTTP status.
-    status: u16,
-    /// What is wrong; stable.
-    code: &'static str,
-    /// What is wrong, for whoever writes the client.
-    detail: String,
-    /// What to show to an end user.
-    user_message: &'static str,
-    /// Which fields are wrong, where any are.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<FieldError>,
 }
 
 impl Problem {
@@ -163,7 +114,6 @@ impl Problem {
             Self::InvalidFields(_) => "invalid_fields",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::RequestInProgress => "request_in_progress",
-            Self::TooManyRequests(_) => "too_many_requests",
             Self::TooManyCodes(_) => "too_many_codes",
             Self::AsOfInFuture(_) => "as_of_in_future",
             Self::AlreadyRunning(_) => "already_running",
@@ -185,7 +135,7 @@ impl Problem {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidBody(_) | Self::InvalidFields(_) => StatusCode::BAD_REQUEST,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooManyRequests(_) | Self::TooManyCodes(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyCodes(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::RequestInProgress
             | Self::AsOfInFuture(_)
             | Self::AlreadyRunning(_)
@@ -210,12 +160,8 @@ impl Problem {
             Self::BodyTooLarge
             | Self::InvalidBody(_)
             | Self::InvalidFields(_)
-            | Self::IdempotencyKeyReused => {
-                "Something in this form isn't right. Check it and try again."
-            }
-            Self::TooManyRequests(_) | Self::RequestInProgress => {
-                "That was a little fast. Please try again in a moment."
-            }
+            | Self::IdempotencyKeyReused => CHECK_INPUT,
+            Self::RequestInProgress => SLOW_DOWN,
             Self::TooManyCodes(_) => "You've asked for several codes. Please try again later.",
             Self::AsOfInFuture(_)
             | Self::AlreadyRunning(_)
@@ -227,14 +173,11 @@ impl Problem {
         }
     }
 
-    fn retry_after(&self) -> Option<u64> {
+    fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooManyRequests(wait) | Self::TooManyCodes(wait) => {
-                // Rounded up: who comes back at that second is let in.
-                Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-            }
-            Self::Unavailable(_) => Some(5),
-            Self::RequestInProgress => Some(1),
+            Self::TooManyCodes(wait) => Some(*wait),
+            Self::Unavailable(_) => Some(Duration::from_secs(5)),
+            Self::RequestInProgress => Some(Duration::from_secs(1)),
             Self::Unauthorised
             | Self::CodeRejected
             | Self::SessionOver
@@ -257,35 +200,18 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status();
-        let (code, detail) = (self.code(), self.to_string());
-        let (user_message, retry_after) = (self.user_message(), self.retry_after());
-        let body = ProblemBody {
-            r#type: "about:blank",
-            title: status.canonical_reason(),
-            status: status.as_u16(),
-            code,
-            detail,
-            user_message,
+        ProblemDetails {
+            status: self.status(),
+            code: self.code(),
+            detail: self.to_string(),
+            user_message: self.user_message(),
+            retry_after: self.retry_after(),
             errors: if let Self::InvalidFields(errors) = self {
                 errors
             } else {
                 Vec::new()
             },
-        };
-        let mut response = (status, axum::Json(body)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
-        if status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static("Bearer");
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if let Some(seconds) = retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        .into_response()
     }
 }

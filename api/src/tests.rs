@@ -1,6 +1,6 @@
-use std::{num::NonZeroU32, sync::Mutex};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Mutex};
 
-use axum::body::Body;
+use axum::{body::Body, extract::ConnectInfo};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use operations::{
@@ -17,6 +17,7 @@ use schemas::{
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use stream::{InMemoryLog, Limits, Log, ManualClock};
 use tower::ServiceExt;
+use web::{client_address::TrustedProxies, rate_limit::AddressLimits};
 
 use super::*;
 use crate::auth::BearerToken;
@@ -65,8 +66,10 @@ fn world(state: ComponentState) -> World {
         .expect("keys"),
         codes: None,
         public_url: "http://127.0.0.1:8080".to_owned(),
-        limits: Arc::new(limits.expect("registered")),
-        address_of: Arc::new(|parts| parts.headers.get("from")?.to_str().ok()?.parse().ok()),
+        callers: CallerLimits::new(
+            Arc::new(limits.expect("registered")),
+            TrustedProxies::default(),
+        ),
         commands: Commands::new(log.clone(), clock.clone(), event_ids),
         payout_runs: None,
         delivery_reports: Some(DeliveryReports {
@@ -306,7 +309,8 @@ async fn a_payout_run_without_a_rail_and_a_ledger_without_a_database_say_so() {
 async fn an_address_that_asks_too_much_is_told_when_to_come_again_and_monitoring_never_is() {
     let world = world(ComponentState::Ready);
     let send = async |path: &str| {
-        let request = Request::get(path).header("from", "203.0.113.9");
+        let peer = SocketAddr::from(([203, 0, 113, 9], 4_711));
+        let request = Request::get(path).extension(ConnectInfo(peer));
         let request = request.body(Body::empty()).expect("a request");
         world
             .router

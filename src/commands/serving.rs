@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use axum::{Router, response::IntoResponse};
 use clap::Args;
 use http::{StatusCode, header};
-use ingest::ServerLimits;
+use web::ServerLimits;
 use prometheus::Registry;
 use sinks::payouts::sms::SmsGateway;
 use stream::SystemClock;
@@ -134,7 +134,7 @@ fn options(
     Ok(RoleOptions {
         roles,
         listener,
-        ingest: configuration.http.ingest_settings()?,
+        ingest: configuration.ingest_settings()?,
         public_url: configuration.http.public_url()?,
         payouts,
         payout_schedule: agcod.map(Agcod::schedule),
@@ -176,7 +176,7 @@ impl WaitingServer {
         let server = tokio::spawn(async move {
             // A sender that is gone means the same.
             let stopped = async { drop(stopped.await) };
-            ingest::serve(its_own, router, ServerLimits::default(), stopped).await;
+            web::serve(its_own, router, ServerLimits::default(), stopped).await;
         });
         Ok((TcpListener::from_std(listener)?, Self { stop, server }))
     }

@@ -4,25 +4,26 @@
 
 mod agcod;
 mod environment;
+mod intake;
 mod kafka;
 mod messages;
 mod retention;
 mod services;
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use ingest::client_address::TrustedProxies;
-use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Table;
 use url::Url;
 
 pub use agcod::Agcod;
 pub use environment::{Environment, OVERRIDES, Override, VARIABLES, knows_variable};
+pub use intake::{Edge, Postbacks};
 pub use kafka::{Kafka, SecurityProtocol};
 pub use messages::Messages;
 pub use retention::Retention;
@@ -48,6 +49,10 @@ pub struct Configuration {
     pub retention: Retention,
     /// The proof of replay, by schedule.
     pub verification: Verification,
+    /// Whom postbacks are taken from, by network instance.
+    pub postbacks: BTreeMap<String, Postbacks>,
+    /// A redirect that runs in a content delivery network.
+    pub edge: Edge,
     /// Gift cards; without it, payouts are requested and stay queued.
     pub agcod: Option<Agcod>,
     /// How shoppers are told.
@@ -194,24 +199,6 @@ impl Http {
         }
         Ok(url.as_str().trim_end_matches('/').to_owned())
     }
-
-    /// How ingest is set up.
-    ///
-    /// # Errors
-    /// When a network can't be parsed.
-    pub fn ingest_settings(&self) -> Result<ingest::Settings, ConfigurationError> {
-        let networks = self
-            .trusted_proxies
-            .iter()
-            .map(|network| network.parse::<IpNet>())
-            .collect::<Result<_, _>>()
-            .map_err(refused("http.trusted_proxies"))?;
-        let trusted_proxies = TrustedProxies::new(networks);
-        Ok(ingest::Settings {
-            trusted_proxies,
-            ..ingest::Settings::default()
-        })
-    }
 }
 
 #[cfg(test)]
@@ -268,18 +255,5 @@ mod tests {
         let error =
             toml::from_str::<Configuration>("[http]\nlisten_on = \"x\"").expect_err("refused");
         assert!(error.to_string().contains("listen_on"), "{error}");
-    }
-
-    #[test]
-    fn a_value_that_cannot_be_used_is_refused_with_its_key() {
-        let http = Http {
-            trusted_proxies: vec!["everybody".to_owned()],
-            ..Http::default()
-        };
-        let error = http.ingest_settings().expect_err("refused");
-        assert!(
-            error.to_string().contains("http.trusted_proxies"),
-            "{error}"
-        );
     }
 }

@@ -1,18 +1,14 @@
 //! One port per process: health and metrics of every role, and the endpoints of those that have
 //! any.
 
-use std::{collections::BTreeSet, net::SocketAddr, num::NonZeroU32, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
 
 use api::{
-    AddressLimits, AddressOf, Api,
+    Api,
     auth::{BearerToken, CodeSender, Tokens},
 };
-use axum::{Router, extract::ConnectInfo};
-use http::request::Parts;
-use ingest::{
-    Ingest, ServerLimits,
-    client_address::{Client, TrustedProxies},
-};
+use axum::Router;
+use ingest::Ingest;
 use operations::{
     commands::Commands,
     creator_analytics::CreatorAnalytics,
@@ -22,6 +18,10 @@ use operations::{
 use secrecy::{ExposeSecret, SecretString};
 use sinks::payouts::sms::SmsGateway;
 use tokio::net::TcpListener;
+use web::{
+    ServerLimits,
+    rate_limit::{AddressLimits, CallerLimits},
+};
 
 use super::{Role, Roles, Shared, one_time_codes::OneTimeCodes};
 
@@ -44,18 +44,20 @@ pub(super) fn router(
     serving: Serving,
 ) -> anyhow::Result<Router> {
     let settings = serving.ingest.clone();
+    let limits = AddressLimits::new(REQUESTS_PER_MINUTE, &shared.registry)?;
+    let limits = Arc::new(limits);
     let mut router = if roles.contains(&Role::Api) {
-        api::router(Arc::new(api(shared, serving)?))
+        api::router(Arc::new(api(shared, serving, Arc::clone(&limits))?))
     } else {
         api::monitoring(shared.health(), shared.registry.clone())
     };
     if roles.contains(&Role::Ingest) {
-        router = router.merge(ingest::router(ingest(shared, settings)?));
+        router = router.merge(ingest::router(ingest(shared, settings, limits)?));
     }
     Ok(api::with_request_ids(router))
 }
 
-fn api(shared: &Shared<'_>, serving: Serving) -> anyhow::Result<Api> {
+fn api(shared: &Shared<'_>, serving: Serving, limits: Arc<AddressLimits>) -> anyhow::Result<Api> {
     let platform = shared.platform;
     let secrets = platform.secrets()?;
     let codes = serving.messages.map(OneTimeCodes::new);
@@ -67,8 +69,7 @@ fn api(shared: &Shared<'_>, serving: Serving) -> anyhow::Result<Api> {
         contacts: secrets.contacts()?,
         codes: codes.map(|codes| Arc::new(codes) as Arc<dyn CodeSender>),
         public_url: serving.public_url,
-        limits: Arc::new(AddressLimits::new(REQUESTS_PER_MINUTE, &shared.registry)?),
-        address_of: limited_address(serving.ingest.trusted_proxies),
+        callers: CallerLimits::new(limits, serving.ingest.trusted_proxies),
         commands: Commands::new(
             Arc::clone(&platform.log),
             Arc::clone(&platform.clock),
@@ -96,18 +97,11 @@ fn api(shared: &Shared<'_>, serving: Serving) -> anyhow::Result<Api> {
     })
 }
 
-/// The caller's own address: behind trusted proxies the one that they name, so that shoppers behind
-/// one proxy aren't one shopper. What a trusted proxy asks for itself isn't limited.
-fn limited_address(trusted: TrustedProxies) -> AddressOf {
-    Arc::new(move |parts: &Parts| {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let peer = peer.map(|ConnectInfo(socket)| socket.ip());
-        let client = Client::of_request(peer, &parts.headers, &trusted);
-        client.address.filter(|address| !trusted.trust(*address))
-    })
-}
-
-fn ingest(shared: &Shared<'_>, settings: ingest::Settings) -> anyhow::Result<Arc<Ingest>> {
+fn ingest(
+    shared: &Shared<'_>,
+    settings: ingest::Settings,
+    limits: Arc<AddressLimits>,
+) -> anyhow::Result<Arc<Ingest>> {
     let platform = shared.platform;
     let secrets = platform.secrets()?;
     let dependencies = ingest::Dependencies {
@@ -117,6 +111,7 @@ fn ingest(shared: &Shared<'_>, settings: ingest::Settings) -> anyhow::Result<Arc
         token_keys: secrets.token_keys()?,
         contact_key: secrets.contact_key(),
         event_ids: shared.event_ids()?,
+        limits,
     };
     Ok(Ingest::new(dependencies, settings, &shared.registry)?)
 }
@@ -125,7 +120,7 @@ impl Roles {
     pub(super) fn serve(&mut self, shared: &Shared<'_>, listener: TcpListener, router: Router) {
         let shutdown = shared.shutdown.clone();
         self.spawn("http", async move {
-            ingest::serve(
+            web::serve(
                 listener,
                 router,
                 ServerLimits::default(),

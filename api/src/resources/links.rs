@@ -111,6 +111,14 @@ async fn create(
         .fetch_one(&mut *transaction)
         .await
         .map_err(|error| Problem::database(&error))?;
+    let custom_domain: Option<String> = sqlx::query_scalar(
+        "SELECT custom_domain FROM tenants JOIN campaigns USING (tenant_id)
+             WHERE campaign_id = $1",
+    )
+    .bind(campaign_id.uuid())
+    .fetch_one(&mut *transaction)
+    .await
+    .map_err(|error| Problem::database(&error))?;
     drop(transaction);
     if !made {
         let link = Link {
@@ -132,8 +140,16 @@ async fn create(
     }
     Ok(LinkMade {
         link_id,
-        smart_link: format!("{}/r/{slug}", api.public_url),
+        smart_link: smart_link(&api.public_url, custom_domain.as_deref(), &slug),
     })
+}
+
+/// What is shared: under the tenant's own domain, where it has one.
+pub(crate) fn smart_link(public_url: &str, custom_domain: Option<&str>, slug: &str) -> String {
+    match custom_domain {
+        Some(domain) => format!("https://{domain}/r/{slug}"),
+        None => format!("{public_url}/r/{slug}"),
+    }
 }
 
 /// The slug of a link is made of its id, so that a second try finds the same.

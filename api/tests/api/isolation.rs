@@ -10,7 +10,13 @@ use serde_json::{Value, json};
 use crate::world::{CRON, OPERATOR, World, campaign, phone, tenant};
 
 /// Answered by ingest, whose router isn't here.
-const OF_INGEST: [&str; 3] = ["/v1/events/click", "/v1/events/conversion", "/r/{slug}"];
+const OF_INGEST: [&str; 5] = [
+    "/v1/events/click",
+    "/v1/events/conversion",
+    "/v1/edge/clicks",
+    "/v1/edge/links",
+    "/r/{slug}",
+];
 
 struct Endpoint {
     method: Method,

@@ -239,6 +239,15 @@ async fn a_link_leads_from_a_campaign_to_an_offer() {
         );
         assert_eq!(world.count(&saved).await, 1);
     }
+    sqlx::query("UPDATE tenants SET custom_domain = 'shop.example' WHERE tenant_id = $1")
+        .bind(tenant(1))
+        .execute(&world.owner)
+        .await
+        .expect("a domain");
+    let body = json!({"campaign_id": campaign(1), "offer_id": 5509}).to_string();
+    let made = world.post_as(&jwt, "/v1/links", &body).await;
+    let link = made.body["smart_link"].as_str().expect("a link");
+    assert!(link.starts_with("https://shop.example/r/"), "{link}");
     let body = json!({"campaign_id": campaign(1), "offer_id": 1}).to_string();
     let refused = world.post_as(&jwt, "/v1/links", &body).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.body);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use api::{
-    AddressLimits, Api, HealthReport,
+    Api, HealthReport,
     auth::{BearerToken, Claims, CodeNotSent, CodeSender, JwtKeys, Scope, Tokens},
 };
 use async_trait::async_trait;
@@ -24,6 +24,10 @@ use sqlx::{AssertSqlSafe, PgPool};
 use stream::{Clock, InMemoryLog, Limits, ManualClock};
 use tower::ServiceExt;
 use uuid::Uuid;
+use web::{
+    client_address::TrustedProxies,
+    rate_limit::{AddressLimits, CallerLimits},
+};
 
 use crate::postgres::Database;
 
@@ -117,8 +121,10 @@ impl World {
             contacts: Contacts::new(ContactKey::new(CONTACT_KEY), &ring.into()).expect("keys"),
             codes: Some(messages.clone()),
             public_url: public_url.to_owned(),
-            limits: Arc::new(limits.expect("registered")),
-            address_of: Arc::new(|_| None),
+            callers: CallerLimits::new(
+                Arc::new(limits.expect("registered")),
+                TrustedProxies::default(),
+            ),
             commands: Commands::new(
                 log.clone(),
                 clock.clone(),
@@ -239,11 +245,7 @@ impl World {
         let request = request
             .body(Body::from(body.to_owned()))
             .expect("a request");
-        let response = self
-            .router()
-            .oneshot(request)
-            .await
-            .expect("answered");
+        let response = self.router().oneshot(request).await.expect("answered");
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.expect("a body").to_bytes();
         Answer {

@@ -23,13 +23,13 @@ use governor::{
     middleware::StateInformationMiddleware,
     state::keyed::DefaultKeyedStateStore,
 };
-use http::{HeaderValue, request::Parts};
+use http::HeaderValue;
 use prometheus::{IntCounter, Registry};
 
-use crate::Problem;
-
-/// Tells the address of a request's caller, if it is to be limited.
-pub type AddressOf = Arc<dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync>;
+use crate::{
+    client_address::{Client, TrustedProxies},
+    problem_details::ProblemDetails,
+};
 
 type Limiter<C> = RateLimiter<Key, DefaultKeyedStateStore<Key>, C, StateInformationMiddleware>;
 
@@ -58,15 +58,23 @@ pub struct AddressLimits<C: Clock = DefaultClock> {
 }
 
 /// What became of a request.
-#[derive(Debug, PartialEq, Eq)]
-enum Count {
-    Within { remaining: u32 },
-    Beyond { wait: Duration },
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// It is one of those allowed.
+    Within {
+        /// How many more are.
+        remaining: u32,
+    },
+    /// It is one too many.
+    Beyond {
+        /// Until one more is allowed.
+        wait: Duration,
+    },
 }
 
 impl AddressLimits {
     /// This many requests a minute for each address; what is refused is counted as
-    /// `hissaback_api_rate_limited_total`.
+    /// `hissaback_http_rate_limited_total`.
     ///
     /// # Errors
     /// When the counter is registered already.
@@ -87,14 +95,15 @@ impl<C: Clock + Clone> AddressLimits<C> {
             clock,
             asked: AtomicU64::new(0),
             refused: IntCounter::new(
-                "hissaback_api_rate_limited_total",
+                "hissaback_http_rate_limited_total",
                 "Requests that were refused because their address had sent too many.",
             )
             .expect("the name of a metric"),
         }
     }
 
-    fn count(&self, address: IpAddr) -> Count {
+    /// Counts a request of this address.
+    pub fn count(&self, address: IpAddr) -> Count {
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
         if asked % SWEEP_REQUESTS == SWEEP_REQUESTS - 1 {
             self.limiter.retain_recent();
@@ -126,31 +135,42 @@ fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
-/// What the layer works with.
+/// Counts the requests of callers.
 #[derive(Clone)]
-pub(crate) struct Limited {
-    pub(crate) limits: Arc<AddressLimits>,
-    pub(crate) address_of: AddressOf,
+pub struct CallerLimits {
+    limits: Arc<AddressLimits>,
+    trusted: TrustedProxies,
 }
 
-/// Refuses what is too much, and tells everybody how much is left: `RateLimit-Limit`,
+impl CallerLimits {
+    /// Behind these proxies callers are who the proxies say. What a trusted proxy asks for itself
+    /// isn't limited.
+    pub fn new(limits: Arc<AddressLimits>, trusted: TrustedProxies) -> Self {
+        Self { limits, trusted }
+    }
+
+    /// Counts a request of this caller; `None` where it isn't limited.
+    pub fn count(&self, client: &Client) -> Option<Count> {
+        let address = client.counted_address(&self.trusted)?;
+        Some(self.limits.count(address))
+    }
+}
+
+/// A layer that refuses what is too much, and tells everybody how much is left: `RateLimit-Limit`,
 /// `RateLimit-Remaining`, `RateLimit-Reset` (seconds until all of it is there again).
-pub(crate) async fn limit(
-    State(limited): State<Limited>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub async fn limit(State(callers): State<CallerLimits>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(address) = (limited.address_of)(&parts) else {
+    let client = Client::of_parts(&parts, &callers.trusted);
+    let Some(count) = callers.count(&client) else {
         return next.run(Request::from_parts(parts, body)).await;
     };
-    let per_minute = limited.limits.per_minute.get();
-    let (remaining, mut response) = match limited.limits.count(address) {
+    let per_minute = callers.limits.per_minute.get();
+    let (remaining, mut response) = match count {
         Count::Within { remaining } => {
             let response = next.run(Request::from_parts(parts, body)).await;
             (remaining, response)
         }
-        Count::Beyond { wait } => (0, Problem::TooManyRequests(wait).into_response()),
+        Count::Beyond { wait } => (0, ProblemDetails::too_many_requests(wait).into_response()),
     };
     let reset = u64::from(per_minute - remaining) * 60 / u64::from(per_minute);
     let headers = response.headers_mut();
