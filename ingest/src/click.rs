@@ -123,7 +123,7 @@ impl Ingest {
             referrer: text_of(&parts.headers, &header::REFERER),
             origin: ClickOrigin::Api,
         };
-        let click = self.name_click(arrival, &reference)?;
+        let click = self.name_click(&arrival, &reference)?;
         self.append_click(&click).await?;
         Ok(ClickAnswer {
             click_id: click.event.click_id,
@@ -139,7 +139,7 @@ impl Ingest {
     /// Says all that is known of a click, and seals its token.
     pub(crate) fn name_click(
         &self,
-        arrival: Arrival,
+        arrival: &Arrival,
         reference: &ReferenceData,
     ) -> Result<NamedClick, Rejection> {
         let link = reference

@@ -168,7 +168,7 @@ impl Ingest {
         let request: EdgeClick = read_json(&body)?;
         let click_id = request.click_id;
         let arrival = arrival(request, received_at)?;
-        let click = self.name_click(arrival, &self.reference.load_full())?;
+        let click = self.name_click(&arrival, &self.reference.load_full())?;
         self.append_click(&click).await?;
         Ok(click_id)
     }

@@ -4,10 +4,11 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
+    body::Body,
     extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use schemas::{UserId, events::ClickOrigin};
 use web::{client_address::Client, rate_limit::Count};
 
@@ -21,6 +22,15 @@ use crate::{
     smart_link::SmartLink,
 };
 
+/// What people see where a link doesn't lead on.
+const PAGE: &str = r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Hissaback</title>
+<p>{told}</p>
+</html>
+"#;
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Records the click and sends the shopper on.
@@ -71,14 +81,28 @@ async fn answer(
         // A slug that isn't UTF-8.
         Err(_) => Err(Rejection::UnknownLink),
     };
-    ingest.answer(Kind::Redirect, started, outcome, |location| {
-        // Each shopper has a token of their own: no cache may keep the answer.
-        let headers = [
-            (header::LOCATION, location.as_str()),
-            (header::CACHE_CONTROL, "no-store"),
-        ];
-        (StatusCode::FOUND, headers).into_response()
-    })
+    let told = outcome.as_ref().err().map(Rejection::user_message);
+    let mut response = ingest.answer(Kind::Redirect, started, outcome, |location| {
+        (StatusCode::FOUND, [(header::LOCATION, location)]).into_response()
+    });
+    if let Some(told) = told.filter(|_| wants_page(&parts.headers)) {
+        *response.body_mut() = Body::from(PAGE.replace("{told}", told));
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, html);
+    }
+    // Each shopper has a token of their own, and a campaign that rests may go on: no cache may keep
+    // the answer.
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    response
+}
+
+/// Whether a browser asks, for a person to read.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = text_of(headers, &header::ACCEPT);
+    accepted.is_some_and(|accepted| accepted.contains("text/html"))
 }
 
 impl Ingest {
@@ -111,7 +135,7 @@ impl Ingest {
             referrer: text_of(&parts.headers, &header::REFERER),
             origin: ClickOrigin::Redirect,
         };
-        let click = self.name_click(arrival, &reference)?;
+        let click = self.name_click(&arrival, &reference)?;
         let location = link.location(&click.token, query)?;
         match counting {
             Counting::Recorded => self.append_click(&click).await?,

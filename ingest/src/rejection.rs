@@ -135,7 +135,8 @@ impl Rejection {
         }
     }
 
-    fn user_message(&self) -> &'static str {
+    /// What an end user may be shown.
+    pub(crate) fn user_message(&self) -> &'static str {
         match self {
             Self::Overloaded
             | Self::Unavailable(_)

@@ -59,10 +59,11 @@ impl SigningSecrets {
         if secrets.is_empty() || !secrets.iter().all(usable) {
             return Err(SecretError);
         }
-        let keyed = |secret: &&str| {
-            Hmac::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length")
-        };
-        Ok(Self(secrets.iter().map(keyed).collect()))
+        let keyed = secrets
+            .iter()
+            .map(|secret| Hmac::new_from_slice(secret.as_bytes()));
+        let keyed: Result<_, _> = keyed.collect();
+        keyed.map(Self).map_err(|_| SecretError)
     }
 
     /// # Errors
@@ -107,9 +108,7 @@ impl std::fmt::Debug for SigningSecrets {
 fn signed(secret: &Hmac<Sha256>, at: &str, query: &[u8], body: &[u8]) -> Hmac<Sha256> {
     // Neither the digits nor a query hold a line feed: nothing can be moved from one to the next.
     let parts: [&[u8]; 5] = [at.as_bytes(), b"\n", query, b"\n", body];
-    parts
-        .iter()
-        .fold(secret.clone(), |signed, part| signed.chain_update(part))
+    parts.iter().fold(secret.clone(), Mac::chain_update)
 }
 
 fn read(headers: &HeaderMap) -> Option<(&str, Vec<Vec<u8>>)> {

@@ -103,6 +103,20 @@ async fn bots_and_previewers_are_sent_on_and_counted_apart() {
 }
 
 #[tokio::test]
+async fn a_person_who_follows_a_dead_link_reads_a_sentence() {
+    let world = World::start().await;
+    for (target, status) in [("/r/none", 404), ("/r/ended", 410)] {
+        let headers = "Accept: text/html,application/xhtml+xml;q=0.9\r\n";
+        let answer = world.get_with(target, headers).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.headers["content-type"], "text/html; charset=utf-8");
+        assert_eq!(answer.headers["cache-control"], "no-store");
+        let sentence = "<p>This link isn't available any more.</p>";
+        assert!(answer.body.contains(sentence), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn asking_where_a_link_leads_makes_no_click() {
     let world = World::start().await;
     let answer = world.request("HEAD", DIWALI, "", None).await;
