@@ -101,6 +101,21 @@ impl Fields {
         value.and_then(|value| self.parsed(field, parse(value)))
     }
 
+    /// A word that may be left out, of these.
+    pub(crate) fn one_of(
+        &mut self,
+        field: &str,
+        value: Option<String>,
+        allowed: &[&'static str],
+    ) -> Option<&'static str> {
+        self.optional(field, value, |given| {
+            let found = allowed.iter().find(|word| **word == given);
+            found
+                .copied()
+                .ok_or_else(|| format!("one of {}", allowed.join(", ")))
+        })
+    }
+
     fn parsed<U>(&mut self, field: &str, parsed: Result<U, String>) -> Option<U> {
         match parsed {
             Ok(value) => Some(value),

@@ -17,6 +17,7 @@
 mod analytics;
 pub mod auth;
 mod body;
+mod console;
 mod cross_origin;
 #[expect(
     unused_qualifications,
@@ -34,11 +35,14 @@ mod request_id;
 mod resources;
 mod widget;
 
-use std::{sync::Arc, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, FromRef, State, rejection::QueryRejection},
+    extract::{
+        DefaultBodyLimit, FromRef, Path, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     middleware,
     response::{IntoResponse, Response},
     routing::get,
@@ -134,14 +138,41 @@ fn endpoints() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(auth::refresh))
         .routes(routes!(auth::sign_out))
         .routes(routes!(resources::offers::list))
-        .routes(routes!(resources::campaigns::make))
-        .routes(routes!(resources::links::make))
+        .routes(routes!(
+            resources::campaigns::make,
+            resources::campaigns::list
+        ))
+        .routes(routes!(resources::campaigns::add_terms))
+        .routes(routes!(resources::conversions::list))
+        .routes(routes!(resources::conversions::show))
+        .routes(routes!(
+            resources::fraud_rules::list,
+            resources::fraud_rules::make
+        ))
+        .routes(routes!(resources::links::make, resources::links::list))
+        .routes(routes!(resources::payouts::list))
+        .routes(routes!(resources::tenants::list, resources::tenants::make))
+        .routes(routes!(resources::tenants::show))
+        .routes(routes!(
+            resources::tenants::members,
+            resources::tenants::add_member
+        ))
+        .routes(routes!(resources::widgets::list, resources::widgets::make))
         .routes(routes!(payout_run::run))
         .routes(routes!(operators::review))
         .routes(routes!(operators::resend))
         .routes(routes!(operators::fates))
         .routes(routes!(operators::audit))
         .routes(routes!(analytics::creator))
+        .routes(routes!(console::dead_letters::list))
+        .routes(routes!(console::dead_letters::show))
+        .routes(routes!(console::explain::explain))
+        .routes(routes!(console::findings::corrections))
+        .routes(routes!(console::findings::silence))
+        .routes(routes!(console::reviews::list))
+        .routes(routes!(console::unmatched::list))
+        .routes(routes!(console::unmatched::show))
+        .routes(routes!(console::unmatched::match_by_hand))
 }
 
 /// What scripts of other sites ask for as well: for the widget, and to sign shoppers in for it.
@@ -200,10 +231,19 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .merge(monitored)
-        .route("/widget/{name}", get(widget::show).layer(cross_origin::anyone()))
+        .route(
+            "/widget/{name}",
+            get(widget::show).layer(cross_origin::anyone()),
+        )
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .fallback(async || Problem::NotFound)
         .with_state(api)
+}
+
+/// The one parameter of a path. What can't be a name is the name of nothing.
+fn in_path<T: FromStr>(parameter: Result<Path<String>, PathRejection>) -> Result<T, Problem> {
+    let Path(text) = parameter.map_err(|_| Problem::NotFound)?;
+    text.parse().map_err(|_| Problem::NotFound)
 }
 
 /// What is wrong with the parameters of a query.

@@ -6,6 +6,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::{State, rejection::BytesRejection},
+    response::Response,
 };
 use operations::{
     audit::AuditReport,
@@ -21,9 +22,10 @@ use utoipa::ToSchema;
 
 use crate::{
     Api, Problem,
-    auth::{Operator, Reader, Service},
-    body::read_body,
-    problem::ProblemBody,
+    auth::{Caller, Operator, Reader, Service},
+    body::read_body_with_bytes,
+    idempotency::IdempotencyKey,
+    problem::{ProblemBody, WriteRefused},
 };
 
 /// Body of a review: `{"conv_id": "42", "verdict": "approve", "reason": "called the shopper"}`.
@@ -58,31 +60,30 @@ pub(crate) struct Given {
 /// known yet.
 #[utoipa::path(
     post, path = "/v1/commands/review", tag = "operators", request_body = Review,
+    params(("Idempotency-Key" = Option<String>, Header, description = "A request that comes again with the same key is answered alike, and does nothing.")),
     security(("bearer" = ["operator"])),
     responses(
         (status = 200, body = Given, description = "It is in the log."),
-        (status = 400, body = ProblemBody, description = "`invalid_fields`, `invalid_body`"),
-        (status = 401, body = ProblemBody, description = "`unauthorised`"),
-        (status = 403, body = ProblemBody, description = "`forbidden`"),
-        (status = 413, body = ProblemBody, description = "`body_too_large`"),
-        (status = 503, body = ProblemBody, description = "`unavailable`"),
+        WriteRefused,
     )
 )]
 pub(crate) async fn review(
     State(api): State<Arc<Api>>,
     Operator(operator): Operator,
+    key: IdempotencyKey,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Given>, Problem> {
+) -> Result<Response, Problem> {
+    let (review, bytes) = read_body_with_bytes(body)?;
     let Review {
         conv_id,
         verdict,
         reason,
-    } = read_body(body)?;
+    } = review;
     let body = CommandBody::ReviewClaim(ReviewClaim {
         event_id: conv_id,
         verdict,
     });
-    give(&api, &operator, &reason, body).await
+    give_once(&api, operator, key, &bytes, &reason, body).await
 }
 
 /// Body of a repetition.
@@ -104,44 +105,53 @@ pub(crate) struct Resend {
 /// Answered once the command is durable in the log.
 #[utoipa::path(
     post, path = "/v1/commands/resend", tag = "operators", request_body = Resend,
+    params(("Idempotency-Key" = Option<String>, Header, description = "A request that comes again with the same key is answered alike, and does nothing.")),
     security(("bearer" = ["operator"])),
     responses(
         (status = 200, body = Given, description = "It is in the log."),
-        (status = 400, body = ProblemBody, description = "`invalid_fields`, `invalid_body`"),
-        (status = 401, body = ProblemBody, description = "`unauthorised`"),
-        (status = 403, body = ProblemBody, description = "`forbidden`"),
-        (status = 413, body = ProblemBody, description = "`body_too_large`"),
-        (status = 503, body = ProblemBody, description = "`unavailable`"),
+        WriteRefused,
     )
 )]
 pub(crate) async fn resend(
     State(api): State<Arc<Api>>,
     Operator(operator): Operator,
+    key: IdempotencyKey,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<Given>, Problem> {
-    let Resend { payout_id, reason } = read_body(body)?;
+) -> Result<Response, Problem> {
+    let (resend, bytes) = read_body_with_bytes(body)?;
+    let Resend { payout_id, reason } = resend;
     let body = CommandBody::ResendMessage(ResendMessage { payout_id });
-    give(&api, &operator, &reason, body).await
+    give_once(&api, operator, key, &bytes, &reason, body).await
 }
 
-async fn give(
+/// Gives an operator's command, once for each key. A try that was cut off may have given it, and
+/// the next gives it again: as harmless as any repetition of a command.
+pub(crate) async fn give_once(
     api: &Api,
-    operator: &Service,
+    operator: Service,
+    key: IdempotencyKey,
+    bytes: &Bytes,
     reason: &str,
     body: CommandBody,
-) -> Result<Json<Given>, Problem> {
+) -> Result<Response, Problem> {
     let author = format!("api:{}", operator.name);
-    match api.commands.give(&author, reason, body).await {
-        Ok(command) => Ok(Json(Given {
-            command_id: command.command_id,
-        })),
-        Err(error @ CommandError::Text(field)) => {
-            Err(Problem::field(field, "invalid", error.to_string()))
-        }
-        Err(CommandError::Encode(error)) => Err(Problem::internal(&error)),
-        Err(error @ (CommandError::Ids(_) | CommandError::Append(_))) => {
-            Err(Problem::unavailable("the log", &error))
-        }
+    let caller = Caller::Service(operator);
+    key.once(api, &caller, bytes, async |_| {
+        let given = api.commands.give(&author, reason, body).await;
+        given
+            .map(|command| Given {
+                command_id: command.command_id,
+            })
+            .map_err(|error| refused(&error))
+    })
+    .await
+}
+
+fn refused(error: &CommandError) -> Problem {
+    match error {
+        CommandError::Text(field) => Problem::field(field, "invalid", error.to_string()),
+        CommandError::Encode(error) => Problem::internal(error),
+        CommandError::Ids(_) | CommandError::Append(_) => Problem::unavailable("the log", error),
     }
 }
 

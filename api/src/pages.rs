@@ -3,6 +3,8 @@
 //! A cursor says where the last page ended; it is opaque to callers, and read strictly. What a page
 //! shows is decided by the caller's scope alone: a cursor that was made up shows nothing more.
 
+use std::{fmt::Display, str::FromStr};
+
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -12,6 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use schemas::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::body::Fields;
 
@@ -20,47 +23,78 @@ const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 200;
 const VERSION: &str = "1";
 
-/// Where a page ended: the time and the number of its last entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    pub(crate) at: Timestamp,
-    pub(crate) number: i64,
+/// No entry is dated later: the end of the year 9999, in milliseconds.
+const AT_MAX: Timestamp = Timestamp::from_millis(253_402_300_799_999);
+
+/// Where an entry stands in the order of its list.
+pub(crate) trait Place: Sized {
+    /// As a cursor holds it.
+    fn write(&self) -> String;
+    /// From a cursor.
+    fn read(text: &str) -> Option<Self>;
 }
 
-impl Cursor {
-    /// As callers get it.
-    pub(crate) fn encode(self) -> String {
-        let text = format!("{VERSION}|{}|{}", self.at.millis(), self.number);
-        URL_SAFE_NO_PAD.encode(text)
+impl Place for Uuid {
+    fn write(&self) -> String {
+        self.to_string()
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-        let mut parts = text.split('|');
-        let version = parts.next()?;
-        let at = Timestamp::from_millis(parts.next()?.parse().ok()?);
-        let number = parts.next()?.parse().ok()?;
-        // No purchase is older, and PostgreSQL knows no times before 4713 BC.
-        let dated = at >= Timestamp::from_millis(0);
-        let whole = version == VERSION && parts.next().is_none();
-        (whole && dated).then_some(Self { at, number })
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
     }
+}
+
+impl<T: Display + FromStr> Place for (Timestamp, T) {
+    fn write(&self) -> String {
+        format!("{}|{}", self.0.millis(), self.1)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (at, id) = text.split_once('|')?;
+        let at = Timestamp::from_millis(at.parse().ok()?);
+        // PostgreSQL knows no times before 4713 BC, nor any time.
+        let dated = (Timestamp::from_millis(0)..=AT_MAX).contains(&at);
+        Some((at, id.parse().ok()?)).filter(|_| dated)
+    }
+}
+
+/// Of a record in its topic: partition and offset.
+impl Place for (i32, i64) {
+    fn write(&self) -> String {
+        format!("{}|{}", self.0, self.1)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (partition, offset) = text.split_once('|')?;
+        Some((partition.parse().ok()?, offset.parse().ok()?))
+    }
+}
+
+/// A place as callers get it.
+fn encode(place: &impl Place) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{VERSION}|{}", place.write()))
+}
+
+fn parse<P: Place>(text: &str) -> Option<P> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+    let (version, place) = text.split_once('|')?;
+    P::read(place).filter(|_| version == VERSION)
 }
 
 /// Which page is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Page {
+pub(crate) struct Page<P> {
     /// The entries after it; from the first, if absent.
-    pub(crate) after: Option<Cursor>,
+    pub(crate) after: Option<P>,
     /// At most as many.
     pub(crate) limit: u32,
 }
 
-impl Page {
+impl<P: Place> Page<P> {
     /// From the parameters `cursor` and `limit`.
     pub(crate) fn of(cursor: Option<String>, limit: Option<u32>, fields: &mut Fields) -> Self {
         let after = fields.optional("cursor", cursor, |text| {
-            Cursor::parse(&text).ok_or_else(|| "as the page before named it".to_owned())
+            parse(&text).ok_or_else(|| "as the page before named it".to_owned())
         });
         let limit = fields.optional("limit", limit, |limit| {
             if (1..=LIMIT_MAX).contains(&limit) {
@@ -76,7 +110,7 @@ impl Page {
     }
 
     /// How many rows to look for: one more than is shown tells whether there is a next page.
-    pub(crate) fn rows(self) -> i64 {
+    pub(crate) fn rows(&self) -> i64 {
         i64::from(self.limit) + 1
     }
 
@@ -85,15 +119,15 @@ impl Page {
         self,
         headers: &HeaderMap,
         mut entries: Vec<T>,
-        cursor_of: impl FnOnce(&T) -> Cursor,
+        place_of: impl FnOnce(&T) -> P,
     ) -> Response {
         let shown = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = entries.len() > shown;
         entries.truncate(shown);
-        let next = entries.last().filter(|_| more).map(cursor_of);
+        let next = entries.last().filter(|_| more).map(place_of);
         let mut response = tagged(headers, &entries);
         if let Some(next) = next {
-            let value = HeaderValue::from_str(&next.encode()).expect("base64 is ASCII");
+            let value = HeaderValue::from_str(&encode(&next)).expect("base64 is ASCII");
             response.headers_mut().insert("next-cursor", value);
         }
         response
@@ -143,20 +177,24 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_as_it_was_written_and_nothing_else_is() {
-        let cursor = Cursor {
-            at: Timestamp::from_millis(1_790_000_000_000),
-            number: 7_012,
-        };
-        assert_eq!(Cursor::parse(&cursor.encode()), Some(cursor));
+        type Dated = (Timestamp, i64);
+        let place: Dated = (Timestamp::from_millis(1_790_000_000_000), 7_012);
+        assert_eq!(parse(&encode(&place)), Some(place));
+        let named = Uuid::from_u128(7);
+        assert_eq!(parse(&encode(&named)), Some(named));
         for wrong in ["", "x", "1|1|1"] {
-            assert_eq!(Cursor::parse(wrong), None, "{wrong}");
+            assert_eq!(parse::<Dated>(wrong), None, "{wrong}");
         }
-        for wrong in ["2|1|1", "1|1", "1|1|1|1", "1|a|1", "1|-1|1"] {
-            assert_eq!(
-                Cursor::parse(&URL_SAFE_NO_PAD.encode(wrong)),
-                None,
-                "{wrong}"
-            );
+        for wrong in [
+            "2|1|1",
+            "1|1",
+            "1|1|1|1",
+            "1|a|1",
+            "1|-1|1",
+            "1|9223372036854775807|1",
+        ] {
+            let cursor = URL_SAFE_NO_PAD.encode(wrong);
+            assert_eq!(parse::<Dated>(&cursor), None, "{wrong}");
         }
     }
 
@@ -166,14 +204,11 @@ mod tests {
             after: None,
             limit: 2,
         };
-        let cursor_of = |number: &i64| Cursor {
-            at: Timestamp::from_millis(0),
-            number: *number,
-        };
-        let more = page.answer(&HeaderMap::new(), vec![1, 2, 3], cursor_of);
+        let place_of = |number: &u128| Uuid::from_u128(*number);
+        let more = page.answer(&HeaderMap::new(), vec![1, 2, 3], place_of);
         let next = more.headers()["next-cursor"].to_str().expect("text");
-        assert_eq!(Cursor::parse(next).expect("a cursor").number, 2);
-        let last = page.answer(&HeaderMap::new(), vec![1, 2], cursor_of);
+        assert_eq!(parse(next), Some(Uuid::from_u128(2)));
+        let last = page.answer(&HeaderMap::new(), vec![1, 2], place_of);
         assert!(!last.headers().contains_key("next-cursor"));
     }
 

@@ -4,6 +4,7 @@ use std::{fmt::Display, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use utoipa::IntoResponses;
 use web::problem_details::{CHECK_INPUT, ProblemDetails, SLOW_DOWN};
 pub use web::problem_details::{FieldError, ProblemBody, VERIFYING};
 
@@ -71,6 +72,66 @@ pub enum Problem {
     /// `internal`, 500: a defect; the log has the details.
     #[error("an internal error: the service's log has the details")]
     Internal,
+}
+
+/// How whatever reads may refuse; for the description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) enum ReadRefused {
+    /// `invalid_fields`
+    #[response(status = 400)]
+    Invalid(ProblemBody),
+    /// `unauthorised`
+    #[response(status = 401)]
+    Unauthorised(ProblemBody),
+    /// `forbidden`
+    #[response(status = 403)]
+    Forbidden(ProblemBody),
+    /// `not_found`: nothing of this name that is the caller's
+    #[response(status = 404)]
+    NotFound(ProblemBody),
+    /// `not_configured`
+    #[response(status = 409)]
+    NotConfigured(ProblemBody),
+    /// `too_many_requests`
+    #[response(status = 429)]
+    TooMany(ProblemBody),
+    /// `unavailable`
+    #[response(status = 503)]
+    Unavailable(ProblemBody),
+}
+
+/// How whatever creates or decides may refuse; for the description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) enum WriteRefused {
+    /// `invalid_fields`, `invalid_body`
+    #[response(status = 400)]
+    Invalid(ProblemBody),
+    /// `unauthorised`
+    #[response(status = 401)]
+    Unauthorised(ProblemBody),
+    /// `forbidden`
+    #[response(status = 403)]
+    Forbidden(ProblemBody),
+    /// `not_found`: nothing of this name that is the caller's
+    #[response(status = 404)]
+    NotFound(ProblemBody),
+    /// `request_in_progress`, `not_configured`
+    #[response(status = 409)]
+    Conflict(ProblemBody),
+    /// `body_too_large`
+    #[response(status = 413)]
+    TooLarge(ProblemBody),
+    /// `idempotency_key_reused`
+    #[response(status = 422)]
+    KeyReused(ProblemBody),
+    /// `too_many_requests`
+    #[response(status = 429)]
+    TooMany(ProblemBody),
+    /// `unavailable`
+    #[response(status = 503)]
+    Unavailable(ProblemBody),
 }
 
 impl Problem {

@@ -21,6 +21,6 @@ pub use jwt::{Claims, JwtKeys, JwtKeysError, LIFETIME_SECONDS, Scope};
 pub use one_time_code::{CodeNotSent, CodeSender};
 pub use scope::{ScopedTransaction, TenantScope};
 
-pub(crate) use one_time_code::{__path_request, __path_verify, request, verify};
+pub(crate) use one_time_code::{__path_request, __path_verify, normalised_phone, request, verify};
 pub(crate) use scope::{now, people_pool};
 pub(crate) use session::{__path_refresh, __path_sign_out, refresh, sign_out};

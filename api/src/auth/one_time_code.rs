@@ -98,7 +98,7 @@ pub(crate) async fn request(
 ) -> Result<Json<CodeSent>, Problem> {
     let body: CodeRequest = read_body(body)?;
     let mut fields = Fields::default();
-    let phone = fields.required("phone", body.phone, |phone| normalised(&phone));
+    let phone = fields.required("phone", body.phone, |phone| normalised_phone(&phone));
     fields.check()?;
     let phone = phone.expect("checked above");
 
@@ -199,8 +199,9 @@ fn six_digits(code: &str) -> Result<String, String> {
     }
 }
 
-/// `+` and digits. A number without its country isn't one number, so it is not taken.
-fn normalised(phone: &str) -> Result<String, String> {
+/// `+` and digits, without spaces and hyphens. A number without its country isn't one number, so it
+/// is not taken.
+pub(crate) fn normalised_phone(phone: &str) -> Result<String, String> {
     let refused = || "a phone number in international form, such as +919876543210".to_owned();
     let digits: String = phone
         .trim()
@@ -228,7 +229,7 @@ mod tests {
     #[test]
     fn a_phone_is_taken_in_international_form_only() {
         assert_eq!(
-            normalised(" +91 98765-43210"),
+            normalised_phone(" +91 98765-43210"),
             Ok("+919876543210".to_owned())
         );
         for refused in [
@@ -241,7 +242,7 @@ mod tests {
             "+1234567890123456",
             "+९१९८७६५४३२१०",
         ] {
-            assert!(normalised(refused).is_err(), "{refused}");
+            assert!(normalised_phone(refused).is_err(), "{refused}");
         }
     }
 

@@ -173,7 +173,10 @@ async fn open(
         .ok_or(Problem::Unauthorised)
 }
 
-async fn begin_without_member(api: &Api, tenant_id: TenantId) -> Result<ScopedTransaction, Problem> {
+async fn begin_without_member(
+    api: &Api,
+    tenant_id: TenantId,
+) -> Result<ScopedTransaction, Problem> {
     let mut transaction = transaction(api).await?;
     sqlx::query("SELECT set_config('app.tenant', $1, true), set_config('app.user', '', true)")
         .bind(tenant_id.to_string())

@@ -1,15 +1,20 @@
-//! `POST /v1/links`.
+//! `/v1/links`: smart links.
 
 use std::sync::Arc;
 
 use axum::{
     body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    extract::{
+        Query, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
     response::Response,
 };
+use http::HeaderMap;
 use operations::reference::{ReferenceFile, file::Link};
 use schemas::{CampaignId, LinkId, OfferId};
 use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -18,8 +23,9 @@ use crate::{
     auth::{Caller, TenantScope},
     body::{Fields, read_body_with_bytes},
     idempotency::IdempotencyKey,
-    problem::ProblemBody,
-    resources::save,
+    pages::Page,
+    problem::{ProblemBody, ReadRefused},
+    resources::{TenantParameters, save},
 };
 
 /// Letters and digits of a slug that we choose: 62^10 of them, so that none is met twice.
@@ -142,6 +148,75 @@ async fn create(
         link_id,
         smart_link: smart_link(&api.public_url, custom_domain.as_deref(), &slug),
     })
+}
+
+/// A smart link.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Link, example = json!({
+    "link_id": "00000000-0000-0000-0000-000000000003",
+    "campaign_id": "00000000-0000-0000-0000-000000000002", "offer_id": 5509, "brand": "Kurtas",
+    "smart_link": "https://hissaback.app/r/4fT9xQ2bLm"
+}))]
+pub(crate) struct Listed {
+    link_id: Uuid,
+    campaign_id: Uuid,
+    /// Where it leads.
+    offer_id: i32,
+    /// Whose goods are sold there.
+    brand: String,
+    /// What to share.
+    smart_link: String,
+}
+
+#[derive(FromRow)]
+struct Row {
+    link_id: Uuid,
+    campaign_id: Uuid,
+    offer_id: i32,
+    brand: String,
+    slug: String,
+    custom_domain: Option<String>,
+}
+
+/// A tenant's smart links.
+#[utoipa::path(
+    get, path = "/v1/links", tag = "creators", params(TenantParameters),
+    security(("bearer" = ["creator"]), ("bearer" = ["operator"])),
+    responses(
+        (status = 200, body = Vec<Listed>, description = "A page of links.",
+         headers(("Next-Cursor" = String, description = "Names the next page, if there is one."),
+                 ("ETag" = String, description = "For `If-None-Match`."))),
+        (status = 304, description = "As in `If-None-Match`."),
+        ReadRefused,
+    )
+)]
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    parameters: Result<Query<TenantParameters>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (scope, page): (_, Page<Uuid>) = TenantParameters::read(parameters, &caller)?;
+    let mut transaction = scope.begin(&api).await?;
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT link_id, campaign_id, offer_id, brand, slug, custom_domain
+         FROM links JOIN offers USING (offer_id) JOIN tenants USING (tenant_id)
+         WHERE $1::uuid IS NULL OR link_id > $1 ORDER BY link_id LIMIT $2",
+    )
+    .bind(page.after)
+    .bind(page.rows())
+    .fetch_all(&mut *transaction)
+    .await
+    .map_err(|error| Problem::database(&error))?;
+    let links = rows.into_iter().map(|row| Listed {
+        link_id: row.link_id,
+        campaign_id: row.campaign_id,
+        offer_id: row.offer_id,
+        brand: row.brand,
+        smart_link: smart_link(&api.public_url, row.custom_domain.as_deref(), &row.slug),
+    });
+    let links = links.collect();
+    Ok(page.answer(&headers, links, |last: &Listed| last.link_id))
 }
 
 /// What is shared: under the tenant's own domain, where it has one.

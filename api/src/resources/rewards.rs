@@ -18,7 +18,7 @@ use crate::{
     Api, Problem,
     auth::SignedIn,
     body::Fields,
-    pages::{Cursor, Page},
+    pages::Page,
     problem::{ProblemBody, VERIFYING},
 };
 
@@ -126,7 +126,7 @@ pub(crate) async fn of_user(
         return Err(Problem::Forbidden);
     }
     let mut fields = Fields::default();
-    let page = Page::of(parameters.cursor, parameters.limit, &mut fields);
+    let page: Page<(Timestamp, i64)> = Page::of(parameters.cursor, parameters.limit, &mut fields);
     fields.check()?;
 
     let mut transaction = person.begin(&api).await?;
@@ -137,14 +137,14 @@ pub(crate) async fn of_user(
          WHERE $1::timestamptz IS NULL OR (converted_at, led_id) < ($1, $2)
          ORDER BY converted_at DESC, led_id DESC LIMIT $3",
     )
-    .bind(page.after.map(|cursor| cursor.at.to_datetime()))
-    .bind(page.after.map(|cursor| cursor.number))
+    .bind(page.after.map(|(at, _)| at.to_datetime()))
+    .bind(page.after.map(|(_, led_id)| led_id))
     .bind(page.rows())
     .fetch_all(&mut *transaction)
     .await
     .map_err(|error| Problem::database(&error))?;
     let rewards: Result<Vec<_>, Problem> = rows.into_iter().map(Row::reward).collect();
-    Ok(page.answer(&headers, rewards?, |entry| entry.cursor))
+    Ok(page.answer(&headers, rewards?, |entry| entry.place))
 }
 
 impl Row {
@@ -169,10 +169,7 @@ impl Row {
             RewardStatus::Rejected | RewardStatus::Reversed => (Decimal::ZERO, None, None),
         };
         Ok(Entry {
-            cursor: Cursor {
-                at: purchased_at,
-                number: self.led_id,
-            },
+            place: (purchased_at, self.led_id),
             reward: Reward {
                 amount,
                 currency: self.currency,
@@ -192,6 +189,6 @@ impl Row {
 #[serde(transparent)]
 struct Entry {
     #[serde(skip)]
-    cursor: Cursor,
+    place: (Timestamp, i64),
     reward: Reward,
 }

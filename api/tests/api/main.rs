@@ -1,6 +1,7 @@
 //! The API over a database: who gets in, what they see, and what they can't.
 
 mod browser;
+mod fuzz;
 mod isolation;
 #[path = "../../../sinks/tests/support/postgres.rs"]
 mod postgres;
