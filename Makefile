@@ -2,9 +2,10 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts bench-replay bench-analytics check clean-data
+.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts fuzz-api bench-replay bench-analytics check clean-data
 
 CARGO_TARGET_DIR ?= target
+CASES ?= 10000
 KILLS ?= 216
 PAYOUTS ?= 100000
 CONVERSIONS ?= 600000
@@ -36,6 +37,7 @@ kafka: ## Run a Kafka broker and a schema registry on this machine until Ctrl-C:
 
 test: setup ## Run every test, against real PostgreSQL, ClickHouse and Kafka
 	cargo test --locked --workspace
+	node --test deploy/edge/
 	cargo test --locked --workspace --features sinks/positions-first --test ledger a_kill_between
 
 chaos: export HISSABACK_KILLS = $(KILLS)
@@ -53,6 +55,10 @@ payouts: export HISSABACK_PAYOUTS_REPORT = $(abspath $(CARGO_TARGET_DIR))/payout
 payouts: export HISSABACK_PAYOUTS_DOCUMENT = $(abspath docs/reliability.md)
 payouts: setup ## Make many payouts while things go wrong: make payouts PAYOUTS=100000 SEED=1
 	cargo test --locked --package sinks --test payouts_proof -- --ignored --nocapture as_many
+
+fuzz-api: export HISSABACK_FUZZ_CASES = $(CASES)
+fuzz-api: setup ## Try the API with requests made up from its description: make fuzz-api CASES=10000
+	cargo test --locked --package api --test api -- --nocapture requests_made_up
 
 bench-replay: export CONVERSIONS := $(CONVERSIONS)
 bench-replay: setup ## Replay a month of a shop, and measure it: make bench-replay CONVERSIONS=6000000

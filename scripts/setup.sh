@@ -7,6 +7,8 @@
 #   scripts/setup.sh services   what running needs: PostgreSQL's programs and the ClickHouse engine
 #   scripts/setup.sh kafka      what only the tests need: Apache Kafka and a schema registry
 #   scripts/setup.sh analysts   what only the tests need: chDB and pyarrow for Python
+#   scripts/setup.sh browser    what only the tests need: Chromium and its driver
+#   scripts/setup.sh api        what only the tests need: schemathesis, which makes requests up
 #   scripts/setup.sh            all of them; several can be named
 #
 # HISSABACK_CACHE_DIR names the cache directory; it is .cache in the checkout by default.
@@ -317,13 +319,31 @@ set_up_analysts() {
     say "chDB and pyarrow for Python: $cache/python-analytics"
 }
 
-(($# > 0)) || set -- build services kafka analysts
+# What makes requests up from the description, for the tests of the API.
+set_up_api() {
+    lock
+    set_up_python "$scripts/api/requirements.txt" "$cache/python-api"
+    say "schemathesis: $cache/python-api/bin/schemathesis"
+}
+
+# A browser, for the tests of the widget.
+set_up_browser() {
+    has chromium && has chromedriver && return
+    can_use_apt || fail "Chromium or its driver is missing: install them" \
+        "(Debian: chromium, chromium-driver)"
+    apt_install chromium chromium-driver
+    say "Chromium: $(chromium --version)"
+}
+
+(($# > 0)) || set -- build services kafka analysts browser api
 for part in "$@"; do
     case $part in
         build) set_up_build ;;
         services) set_up_services ;;
         kafka) set_up_kafka ;;
         analysts) set_up_analysts ;;
-        *) fail "unknown part '$part': build, services, kafka, analysts, or nothing for all of them" ;;
+        browser) set_up_browser ;;
+        api) set_up_api ;;
+        *) fail "unknown part '$part': build, services, kafka, analysts, browser, api, or nothing for all of them" ;;
     esac
 done

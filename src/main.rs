@@ -15,8 +15,8 @@ use hissaback::{
         migrate::MigrateArguments, payout::PayoutArguments, reconcile::ReconcileArguments,
         reference::ReferenceArguments, replay::ReplayArguments, retention::RetentionArguments,
         role::RoleCommand, secrets::SecretsArguments, silence::SilenceArguments,
-        unmatched::UnmatchedArguments, up::UpArguments, verify::VerifyArguments,
-        what_if::WhatIfArguments,
+        token::TokenArguments, unmatched::UnmatchedArguments, up::UpArguments,
+        verify::VerifyArguments, what_if::WhatIfArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
 };
@@ -72,6 +72,8 @@ enum Command {
     Log(LogArguments),
     /// Make the keys and tokens that processes share, in a new file.
     Secrets(SecretsArguments),
+    /// Make an access token for an operator, an analyst or the scheduler.
+    Token(TokenArguments),
     /// Ask a process how it is; exits with 1 if it can't do its work.
     Healthcheck(HealthcheckArguments),
     #[command(flatten)]
@@ -122,6 +124,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Migrate(arguments) => commands::block_on(commands::migrate::run(arguments)),
         Command::Log(arguments) => commands::block_on(commands::log_copy::run(arguments)),
         Command::Secrets(arguments) => commands::secrets::run(&arguments),
+        Command::Token(arguments) => commands::token::run(&arguments),
         Command::Healthcheck(arguments) => {
             commands::block_on(commands::healthcheck::run(arguments))
         }

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use api::auth::{JwtKeys, JwtKeysError};
 use operations::{
     explain::proof::{ProofError, ProofKey},
     reference::Contacts,
@@ -43,6 +44,10 @@ pub struct Secrets {
     /// were made before there were proofs have none.
     #[serde(default)]
     proof_keys: Vec<(u8, String)>,
+    /// Keys that access tokens are signed with, newest first: id and seed of 32 bytes, hex. Secrets
+    /// that were made before there was a sign-in have none, until `hissaback secrets --rotate`.
+    #[serde(default)]
+    access_token_keys: Vec<(u8, String)>,
     /// Bearer token of scheduled jobs.
     pub cron_token: String,
     /// Bearer token of operators.
@@ -153,6 +158,32 @@ impl Secrets {
         })
     }
 
+    /// Adds a key to a file of secrets, which signs access tokens from each process's next start
+    /// on. The one before it stays, so that what it signed counts until it expires; older ones go.
+    /// Gives the id of the new key.
+    ///
+    /// # Errors
+    /// When there is no such file, or it can't be read or replaced.
+    pub fn rotate(path: &Path) -> Result<u8, SecretsError> {
+        let missing = || SecretsError::Missing {
+            path: path.to_owned(),
+        };
+        let mut secrets = Self::read(path)?.ok_or_else(missing)?;
+        let newest = secrets.access_token_keys.first().map_or(0, |(id, _)| *id);
+        let id = newest.wrapping_add(1);
+        let seed = hex::encode(rand::random::<[u8; KEY_BYTES]>());
+        secrets.access_token_keys.insert(0, (id, seed));
+        secrets.access_token_keys.truncate(2);
+        secrets
+            .write_beside(path)
+            .and_then(|beside| fs::rename(beside, path))
+            .map_err(|source| SecretsError::Io {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(id)
+    }
+
     fn read(path: &Path) -> Result<Option<Self>, SecretsError> {
         match fs::read(path) {
             Ok(bytes) => {
@@ -195,6 +226,7 @@ impl Secrets {
             claim_code_keys: format!("1:{}", secret()),
             contact_keys: format!("1:{}", secret()),
             proof_keys: vec![(1, secret())],
+            access_token_keys: vec![(1, secret())],
             cron_token: secret(),
             operator_token: secret(),
         }
@@ -205,6 +237,7 @@ impl Secrets {
             && key(&self.contact_key).is_some()
             && self.claim_code_keys().is_ok()
             && self.contact_keys().is_ok()
+            && self.jwt_keys().is_ok()
             && !self.cron_token.is_empty()
             && !self.operator_token.is_empty()
     }
@@ -255,6 +288,19 @@ impl Secrets {
         newest.map(signer).transpose()
     }
 
+    /// The keys of access tokens.
+    ///
+    /// # Errors
+    /// When an id stands twice, or a key isn't 32 bytes. `None` where the secrets hold none.
+    pub fn jwt_keys(&self) -> Result<Option<JwtKeys>, JwtKeysError> {
+        if self.access_token_keys.is_empty() {
+            return Ok(None);
+        }
+        let keys = self.access_token_keys.iter();
+        let keys: Option<Vec<_>> = keys.map(|(id, text)| Some((*id, key(text)?))).collect();
+        JwtKeys::new(&keys.unwrap_or_default()).map(Some)
+    }
+
     /// What an import of people needs: a key to hash contacts with, and a ring to seal them.
     ///
     /// # Errors
@@ -274,6 +320,8 @@ fn key(text: &str) -> Option<[u8; KEY_BYTES]> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use api::auth::{Claims, Scope};
 
     use super::*;
 
@@ -320,6 +368,34 @@ mod tests {
             Secrets::load(&SecretsSource::default(), None),
             Err(SecretsError::Nowhere)
         ));
+    }
+
+    #[test]
+    fn access_token_keys_rotate_and_secrets_from_before_there_were_any_still_load() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("shared.json");
+        Secrets::create(&path).expect("made");
+        let text = fs::read_to_string(&path).expect("text");
+        let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        json.as_object_mut()
+            .expect("an object")
+            .remove("access_token_keys");
+        fs::write(&path, json.to_string()).expect("written");
+        let old = Secrets::read(&path).expect("read").expect("there");
+        assert!(old.jwt_keys().expect("usable").is_none());
+        let now = schemas::Timestamp::from_millis(1_790_000_000_000);
+        let keys = || {
+            let secrets = Secrets::read(&path).expect("read").expect("there");
+            assert_eq!(secrets.cron_token, old.cron_token);
+            secrets.jwt_keys().expect("usable").expect("keys")
+        };
+        assert_eq!(Secrets::rotate(&path).expect("rotated"), 1);
+        let claims = Claims::new("a".to_owned(), Scope::Analyst, now);
+        let token = keys().sign(&claims);
+        assert_eq!(Secrets::rotate(&path).expect("rotated"), 2);
+        assert!(keys().verify(&token, now).is_some());
+        assert_eq!(Secrets::rotate(&path).expect("rotated"), 3);
+        assert!(keys().verify(&token, now).is_none());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::Monitoring;
 
@@ -21,14 +22,15 @@ pub type HealthSource = Arc<dyn Fn() -> HealthReport + Send + Sync>;
 /// {"components": {"log": {"state": "ready"},
 ///                 "analytics": {"state": "off", "detail": "libchdb is not installed"}}}
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(example = json!({"components": {"log": {"state": "ready"}}}))]
 pub struct HealthReport {
     /// By name.
     pub components: BTreeMap<String, ComponentHealth>,
 }
 
 /// State of one component.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ComponentHealth {
     /// Whether it works.
     pub state: ComponentState,
@@ -38,7 +40,7 @@ pub struct ComponentHealth {
 }
 
 /// Whether a component works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ComponentState {
     /// It works.
@@ -63,7 +65,16 @@ impl HealthReport {
     }
 }
 
+/// The state of the components.
+///
 /// 200 while everything that is needed works, else 503; the report in both cases.
+#[utoipa::path(
+    get, path = "/health", tag = "monitoring", security(()),
+    responses(
+        (status = 200, body = HealthReport, description = "Everything that is needed works."),
+        (status = 503, body = HealthReport, description = "Something that is needed doesn't."),
+    )
+)]
 pub(crate) async fn show(State(monitoring): State<Monitoring>) -> Response {
     let report = (monitoring.health)();
     let status = if report.ready() {

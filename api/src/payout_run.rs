@@ -7,39 +7,59 @@ use axum::{
     body::Bytes,
     extract::{State, rejection::BytesRejection},
 };
-use http::HeaderMap;
 use operations::{
     caught_up::CaughtUpError,
     payout_run::{PayoutRunError, Summary},
 };
 use schemas::{TenantId, Timestamp};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-use crate::{Api, Problem, authorisation, operators::read_body};
+use crate::{Api, Problem, auth::Cron, body::read_optional_body, problem::ProblemBody};
 
 /// The body; it may be empty.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Request {
+#[schema(as = PayoutRun, example = json!({"dry_run": true}))]
+pub(crate) struct Request {
     /// Pays claims that are payable before it, RFC 3339; the present, if absent.
+    #[schema(value_type = Option<String>, format = DateTime)]
     as_of: Option<Timestamp>,
     /// Pays one tenant's shoppers only.
+    #[schema(value_type = Option<uuid::Uuid>)]
     tenant_id: Option<TenantId>,
     /// Counts and changes nothing.
     #[serde(default)]
     dry_run: bool,
 }
 
-/// Pays what has matured. The answer: `{"paid_count": 12, "paid_amount": "3400.00", "payees": 15,
-/// "kyc_missing": 1, …}`, with `totals` by tenant and currency, and in them who was not paid and
-/// why. It is safe to repeat, whatever came of it.
+/// Pays what has matured, and tells who was not paid and why, by tenant and currency.
+///
+/// It is safe to repeat, whatever came of it.
+#[utoipa::path(
+    post, path = "/v1/rewards/payout/run", tag = "operators",
+    request_body = Option<Request>, security(("bearer" = ["cron"])),
+    responses(
+        (status = 200, body = serde_json::Value, description = "What was paid.", example = json!({
+            "paid_count": 12, "paid_amount": "3400", "payees": 15, "kyc_missing": 1, "erased": 0,
+            "rail_missing": 0, "totals": [{
+                "tenant_id": "00000000-0000-0000-0000-000000000001", "currency": "INR",
+                "payees": 12, "transfers": 12, "amount": "3400", "without_phone": 1,
+                "skipped": {"kyc_missing": 1, "below_minimum": 2}}]})),
+        (status = 400, body = ProblemBody, description = "`invalid_fields`, `invalid_body`"),
+        (status = 401, body = ProblemBody, description = "`unauthorised`"),
+        (status = 403, body = ProblemBody, description = "`forbidden`"),
+        (status = 409, body = ProblemBody, description = "`as_of_in_future`, `already_running`, `ledger_behind`, `invariants_broken`, `not_configured`"),
+        (status = 413, body = ProblemBody, description = "`body_too_large`"),
+        (status = 503, body = ProblemBody, description = "`unavailable`"),
+    )
+)]
 pub(crate) async fn run(
     State(api): State<Arc<Api>>,
-    headers: HeaderMap,
+    _: Cron,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Summary>, Problem> {
-    authorisation::check(&headers, api.tokens.cron.as_ref())?;
-    let request: Request = read_body(body)?.unwrap_or_default();
+    let request: Request = read_optional_body(body)?.unwrap_or_default();
     let runs = api
         .payout_runs
         .clone()

@@ -1,6 +1,6 @@
-use std::sync::Mutex;
+use std::{net::SocketAddr, num::NonZeroU32, sync::Mutex};
 
-use axum::body::Body;
+use axum::{body::Body, extract::ConnectInfo};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use operations::{
@@ -10,14 +10,17 @@ use operations::{
 use prometheus::IntCounter;
 use schemas::{
     PayoutId, Timestamp, Topic, codec,
+    contact::ContactKey,
     event_id::EventIds,
     events::{Command, CommandBody, ResendMessage, Verdict},
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use stream::{InMemoryLog, Limits, Log, ManualClock};
 use tower::ServiceExt;
+use web::{client_address::TrustedProxies, rate_limit::AddressLimits};
 
 use super::*;
+use crate::auth::BearerToken;
 
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
@@ -32,7 +35,7 @@ fn world(state: ComponentState) -> World {
         .socket("/nonexistent")
         .username("nobody");
     let pool = PgPoolOptions::new()
-        .acquire_timeout(std::time::Duration::from_millis(50))
+        .acquire_timeout(Duration::from_millis(50))
         .connect_lazy_with(nowhere);
     let clock = Arc::new(ManualClock::new(NOW));
     let log = InMemoryLog::new(clock.clone(), Limits::default());
@@ -51,8 +54,22 @@ fn world(state: ComponentState) -> World {
         )]
         .into(),
     };
+    let limits = AddressLimits::new(NonZeroU32::new(2).expect("not zero"), &registry);
     let api = Api {
         pool: pool.clone(),
+        scoped_pool: None,
+        clock: clock.clone(),
+        contacts: Contacts::new(
+            ContactKey::new([1; 32]),
+            &format!("1:{}", "11".repeat(32)).into(),
+        )
+        .expect("keys"),
+        codes: None,
+        public_url: "http://127.0.0.1:8080".to_owned(),
+        callers: CallerLimits::new(
+            Arc::new(limits.expect("registered")),
+            TrustedProxies::default(),
+        ),
         commands: Commands::new(log.clone(), clock.clone(), event_ids),
         payout_runs: None,
         delivery_reports: Some(DeliveryReports {
@@ -72,6 +89,7 @@ fn world(state: ComponentState) -> World {
             cron: Some(BearerToken::new("tick")),
             delivery_reports: Some(BearerToken::new("ping")),
             operator: Some(BearerToken::new("open sesame")),
+            jwt: None,
         },
     };
     World {
@@ -166,16 +184,23 @@ async fn each_door_has_its_own_key() {
         ("/v1/commands/review", Method::POST, "tick"),
         ("/v1/fates", Method::GET, "tick"),
         ("/v1/audit", Method::GET, "tick"),
-        ("/v1/analytics/creator", Method::GET, "tick"),
+        (
+            "/v1/analytics/creator?tenant_id=00000000-0000-0000-0000-000000000001",
+            Method::GET,
+            "tick",
+        ),
     ] {
         let (status, body) = world.ask(method.clone(), path, None, "{}").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(body["code"], "unauthorised");
-        for token in [others, "", "ticktick", "open"] {
+        for token in ["", "ticktick", "open"] {
             let (status, body) = world.ask(method.clone(), path, Some(token), "{}").await;
-            assert_eq!(status, StatusCode::FORBIDDEN, "{path} {token:?}");
-            assert_eq!(body["code"], "forbidden");
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{path} {token:?}");
+            assert_eq!(body["code"], "unauthorised");
         }
+        let (status, body) = world.ask(method, path, Some(others), "{}").await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{path}");
+        assert_eq!(body["code"], "forbidden");
     }
     assert!(world.commands().await.is_empty());
 }
@@ -231,7 +256,8 @@ async fn bodies_that_say_something_else_are_refused() {
             .ask(Method::POST, path, Some("open sesame"), body.to_owned())
             .await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
-        assert_eq!(answer["code"], "invalid_body");
+        let named = answer["code"] == "invalid_fields" && answer["errors"][0]["field"].is_string();
+        assert!(named || answer["code"] == "invalid_body", "{answer}");
     }
     let path = "/v1/commands/review";
     let huge = " ".repeat(BODY_BYTES_MAX + 1);
@@ -269,13 +295,66 @@ async fn a_payout_run_without_a_rail_and_a_ledger_without_a_database_say_so() {
         .await;
     assert_eq!(
         (status, &answer["code"]),
-        (StatusCode::BAD_REQUEST, &"invalid_body".into())
+        (StatusCode::BAD_REQUEST, &"invalid_fields".into())
     );
+    assert_eq!(answer["errors"][0]["field"], "as_of");
     for path in ["/v1/fates", "/v1/audit"] {
         let (status, answer) = world.ask(Method::GET, path, Some("open sesame"), "").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert_eq!(answer["code"], "unavailable");
     }
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_much_is_told_when_to_come_again_and_monitoring_never_is() {
+    let world = world(ComponentState::Ready);
+    let send = async |path: &str| {
+        let peer = SocketAddr::from(([203, 0, 113, 9], 4_711));
+        let request = Request::get(path).extension(ConnectInfo(peer));
+        let request = request.body(Body::empty()).expect("a request");
+        world
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("answered")
+    };
+    for _ in 0..2 {
+        let response = send("/v1/openapi.json").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["ratelimit-limit"], "2");
+    }
+    let response = send("/v1/openapi.json").await;
+    assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(response.headers()["ratelimit-remaining"], "0");
+    let wait = response.headers()["retry-after"].to_str().expect("text");
+    assert!((1..=30).contains(&wait.parse::<u64>().expect("seconds")));
+    for path in ["/health", "/metrics"] {
+        assert_eq!(send(path).await.status(), StatusCode::OK, "{path}");
+    }
+}
+
+#[test]
+fn the_committed_description_is_that_of_the_endpoints() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+    let described = description().to_pretty_json().expect("JSON") + "\n";
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        std::fs::write(&path, &described).expect("written");
+    }
+    let committed = std::fs::read_to_string(&path).expect("docs/openapi.json");
+    assert!(
+        committed == described,
+        "docs/openapi.json is not up to date: UPDATE_OPENAPI=1 cargo test -p api writes it"
+    );
+}
+
+#[tokio::test]
+async fn the_page_for_people_takes_nothing_from_elsewhere() {
+    let world = world(ComponentState::Ready);
+    let (status, page) = world.ask(Method::GET, "/docs", None, "").await;
+    assert_eq!(status, StatusCode::OK);
+    let page = page.as_str().expect("text");
+    assert!(!page.contains("://"), "something comes from elsewhere");
 }
 
 #[tokio::test]
@@ -299,7 +378,7 @@ async fn delivery_reports_need_the_gateways_secret() {
             "/v1/messages/delivery?token=pong",
             None,
             report,
-            StatusCode::FORBIDDEN,
+            StatusCode::UNAUTHORIZED,
         ),
         (
             "/v1/messages/delivery",
@@ -356,27 +435,27 @@ async fn a_creators_figures_are_asked_for_by_tenant_and_period() {
     let world = world(ComponentState::Ready);
     let tenant = "tenant_id=00000000-0000-0000-0000-000000000001";
     for (query, status, code) in [
-        ("", StatusCode::BAD_REQUEST, "invalid_query"),
-        ("tenant_id=1", StatusCode::BAD_REQUEST, "invalid_query"),
+        ("", StatusCode::BAD_REQUEST, "invalid_fields"),
+        ("tenant_id=1", StatusCode::BAD_REQUEST, "invalid_fields"),
         (
             &format!("{tenant}&period=0d"),
             StatusCode::BAD_REQUEST,
-            "invalid_query",
+            "invalid_fields",
         ),
         (
             &format!("{tenant}&period=month"),
             StatusCode::BAD_REQUEST,
-            "invalid_query",
+            "invalid_fields",
         ),
         (
             &format!("{tenant}&user_id=1"),
             StatusCode::BAD_REQUEST,
-            "invalid_query",
+            "invalid_fields",
         ),
         (
             &format!("{tenant}&{tenant}"),
             StatusCode::BAD_REQUEST,
-            "invalid_query",
+            "invalid_fields",
         ),
         // This installation has no analytics, and says so.
         (tenant, StatusCode::CONFLICT, "not_configured"),

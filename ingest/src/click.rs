@@ -3,29 +3,25 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    body::Body,
     extract::{Request, State},
-    response::Response,
+    response::{IntoResponse, Response},
 };
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use schemas::{
     ClickId, LinkId, Timestamp, UserId,
     events::{ClickOrigin, ClickRecorded, ClickSignals, Device},
-    reference::ReferenceData,
+    reference::{Link, ReferenceData},
     token::{ClickToken, NONCE_BYTES},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
-
-use crate::{
-    Ingest,
-    body::read_small_body,
+use utoipa::ToSchema;
+use web::{
     client_address::{Client, prefix},
-    device::device,
-    metrics::Kind,
-    postback::json,
-    rejection::Rejection,
+    problem_details::{FieldError, ProblemBody},
 };
+
+use crate::{Ingest, body::read_small_body, device, metrics::Kind, rejection::Rejection};
 
 /// Longest referrer that is kept, in bytes.
 const REFERRER_BYTES_MAX: usize = 500;
@@ -34,23 +30,43 @@ const REFERRER_BYTES_MAX: usize = 500;
 /// partitions of the database are made.
 const CLICKED_AT_MILLIS: std::ops::Range<i64> = 946_684_800_000..4_102_444_800_000;
 
-/// The body of a click.
-#[derive(Debug, Deserialize)]
-struct ClickRequest {
+/// A click to be recorded.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(example = json!({"link_id": "00000000-0000-0000-0000-000000000003"}))]
+pub(crate) struct NewClick {
+    /// The smart link.
+    #[schema(value_type = Uuid)]
     link_id: LinkId,
+    /// The shopper, if known.
+    #[schema(value_type = Option<Uuid>)]
     user_id: Option<UserId>,
+    /// When, RFC 3339; taken from trusted proxies only.
+    #[schema(value_type = Option<String>, format = DateTime)]
     clicked_at: Option<Timestamp>,
 }
 
+/// A click that is in the log.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"click_id": "7012345678901234567", "click_token": "AQ…"}))]
+pub(crate) struct ClickAnswer {
+    /// 64 bits, as a string.
+    #[schema(value_type = String)]
+    click_id: ClickId,
+    /// What the merchant's network is to report back.
+    click_token: String,
+}
+
 /// A click as it arrived.
-pub(crate) struct Arrival<'r> {
+pub(crate) struct Arrival {
+    pub(crate) click_id: ClickId,
     pub(crate) received_at: Timestamp,
     pub(crate) link_id: LinkId,
     pub(crate) user_id: Option<UserId>,
     /// The click's time, where a trusted edge names one.
     pub(crate) clicked_at: Option<Timestamp>,
     pub(crate) client: Client,
-    pub(crate) headers: &'r HeaderMap,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) referrer: Option<String>,
     pub(crate) origin: ClickOrigin,
 }
 
@@ -60,45 +76,70 @@ pub(crate) struct NamedClick {
     pub(crate) token: String,
 }
 
-/// Receives a click and answers it.
+/// Records a click.
+#[utoipa::path(
+    post, path = "/v1/events/click", tag = "events", operation_id = "record_click", security(()),
+    request_body = NewClick,
+    responses(
+        (status = 200, body = ClickAnswer, description = "It is durable."),
+        (status = 400, body = ProblemBody, description = "`invalid_fields`, `invalid_body`"),
+        (status = 404, body = ProblemBody, description = "`not_found`: there is no such link"),
+        (status = 408, body = ProblemBody, description = "`body_timeout`"),
+        (status = 410, body = ProblemBody, description = "`link_ended`: the campaign has ended"),
+        (status = 413, body = ProblemBody, description = "`body_too_large`"),
+        (status = 429, body = ProblemBody, description = "`too_many_requests`"),
+        (status = 503, body = ProblemBody, description = "`unavailable`: try again"),
+    )
+)]
 pub(crate) async fn receive(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
     let started = Instant::now();
     let outcome = ingest.receive_click(request).await;
-    ingest.answer(Kind::Click, started, outcome, |(click_id, token)| {
-        // Both are made of characters that JSON strings hold as they are.
-        json(Body::from(format!(
-            r#"{{"click_id":"{click_id}","click_token":"{token}"}}"#
-        )))
+    ingest.answer(Kind::Click, started, outcome, |click| {
+        axum::Json(click).into_response()
     })
 }
 
 impl Ingest {
-    async fn receive_click(&self, request: Request) -> Result<(ClickId, String), Rejection> {
+    async fn receive_click(&self, request: Request) -> Result<ClickAnswer, Rejection> {
         let received_at = self.now();
         let (parts, body) = request.into_parts();
         let client = self.client(&parts);
         let body = read_small_body(body, &self.settings.limits).await?;
-        let request: ClickRequest = serde_json::from_slice(&body)
-            .map_err(|error| Rejection::BadClick(format!("not a click: {error}")))?;
+        let request: NewClick = read_json(&body)?;
+        let reference = self.reference.load_full();
+        let link = reference.links.get(&request.link_id);
+        let closed = |link: &Link| reference.closed_campaigns.contains(&link.campaign_id);
+        if link.is_some_and(closed) {
+            return Err(Rejection::LinkEnded);
+        }
         let arrival = Arrival {
+            click_id: self.draw_click_id().await?,
             received_at,
             link_id: request.link_id,
             user_id: request.user_id,
             clicked_at: request.clicked_at.filter(|_| client.peer_trusted),
             client,
-            headers: &parts.headers,
+            user_agent: text_of(&parts.headers, &header::USER_AGENT),
+            referrer: text_of(&parts.headers, &header::REFERER),
             origin: ClickOrigin::Api,
         };
-        let reference = self.reference.load_full();
-        let click = self.name_click(arrival, &reference).await?;
+        let click = self.name_click(&arrival, &reference)?;
         self.append_click(&click).await?;
-        Ok((click.event.click_id, click.token))
+        Ok(ClickAnswer {
+            click_id: click.event.click_id,
+            click_token: click.token,
+        })
     }
 
-    /// Draws the click's id and seals its token.
-    pub(crate) async fn name_click(
+    /// The id of a new click.
+    pub(crate) async fn draw_click_id(&self) -> Result<ClickId, Rejection> {
+        Ok(ClickId::new(self.draw_id().await?.get()))
+    }
+
+    /// Says all that is known of a click, and seals its token.
+    pub(crate) fn name_click(
         &self,
-        arrival: Arrival<'_>,
+        arrival: &Arrival,
         reference: &ReferenceData,
     ) -> Result<NamedClick, Rejection> {
         let link = reference
@@ -110,13 +151,8 @@ impl Ingest {
             .get(&link.campaign_id)
             .ok_or(Rejection::UnknownLink)?;
         let clicked_at = click_time(arrival.clicked_at, arrival.received_at)?;
-        let click_id = ClickId::new(self.draw_id().await?.get());
-        let device = arrival
-            .headers
-            .get(header::USER_AGENT)
-            .map_or(Device::Unknown, |agent| {
-                device(&String::from_utf8_lossy(agent.as_bytes()))
-            });
+        let device = arrival.user_agent.as_deref();
+        let device = device.map_or(Device::Unknown, device::device);
         let signals = if device == Device::Bot {
             arrival.client.signals.with(ClickSignals::BOT)
         } else {
@@ -124,7 +160,7 @@ impl Ingest {
         };
         let address = arrival.client.address;
         let event = ClickRecorded {
-            click_id,
+            click_id: arrival.click_id,
             clicked_at,
             received_at: arrival.received_at,
             tenant_id: campaign.tenant_id,
@@ -138,7 +174,7 @@ impl Ingest {
             signals,
             address_hash: address.map(|address| self.contact_key.address(&address.to_string())),
             address_prefix: address.map(prefix),
-            referrer: arrival.headers.get(header::REFERER).and_then(referrer),
+            referrer: arrival.referrer.as_deref().and_then(referrer),
             origin: arrival.origin,
         };
         let token = self
@@ -159,10 +195,41 @@ fn click_time(named: Option<Timestamp>, received_at: Timestamp) -> Result<Timest
     match named {
         None => Ok(received_at),
         Some(at) if CLICKED_AT_MILLIS.contains(&at.millis()) => Ok(at.min(received_at)),
-        Some(_) => Err(Rejection::BadClick(
-            "`clicked_at` is out of range".to_owned(),
-        )),
+        Some(_) => Err(Rejection::InvalidField(FieldError {
+            field: "clicked_at".to_owned(),
+            code: "invalid",
+            detail: "a time between 2000 and 2100".to_owned(),
+        })),
     }
+}
+
+/// A JSON body, or the first thing that is wrong with it.
+pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut deserializer);
+    let value = read.map_err(|error| {
+        let (field, inner) = (error.path().to_string(), error.into_inner());
+        // `.` is the body itself: it lacks a member, or isn't an object.
+        if inner.is_data() && field != "." {
+            Rejection::InvalidField(FieldError {
+                field,
+                code: "invalid",
+                detail: inner.to_string(),
+            })
+        } else {
+            Rejection::BadClick(format!("not a click: {inner}"))
+        }
+    })?;
+    deserializer
+        .end()
+        .map_err(|error| Rejection::BadClick(format!("something follows the click: {error}")))?;
+    Ok(value)
+}
+
+/// A header's text, whatever bytes it has.
+pub(crate) fn text_of(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 fn token_of(event: &ClickRecorded) -> ClickToken {
@@ -179,10 +246,8 @@ fn token_of(event: &ClickRecorded) -> ClickToken {
 
 /// The page that the shopper came from: without its query, fragment and any credentials, which
 /// may tell who the shopper is.
-fn referrer(value: &http::HeaderValue) -> Option<String> {
-    let mut page = Url::parse(value.to_str().ok()?)
-        .ok()
-        .filter(Url::has_host)?;
+fn referrer(value: &str) -> Option<String> {
+    let mut page = Url::parse(value).ok().filter(Url::has_host)?;
     page.set_query(None);
     page.set_fragment(None);
     // Pages of schemes that have no credentials can't have any taken away.
@@ -209,13 +274,12 @@ mod tests {
             ("about:blank", None),
             ("nonsense", None),
         ] {
-            let found = referrer(&http::HeaderValue::from_static(value));
+            let found = referrer(value);
             assert_eq!(found.as_deref(), expected, "{value}");
         }
         let long = format!("https://example.org/{}", "é".repeat(1_000));
-        let long = http::HeaderValue::from_bytes(Url::parse(&long).unwrap().as_str().as_bytes());
         assert_eq!(
-            referrer(&long.unwrap()).map(|page| page.len()),
+            referrer(&long).map(|page| page.len()),
             Some(REFERRER_BYTES_MAX)
         );
     }

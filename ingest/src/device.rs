@@ -1,17 +1,37 @@
-//! Kind of device, from the user agent: a small table of telling words.
+//! Kind of device and of visitor, from the user agent: small tables of telling words.
 
 use schemas::events::Device;
 
-/// Words of bots, previewers and command-line clients. They come first: many a bot calls itself
-/// a browser too.
-const BOTS: [&str; 20] = [
+/// Words of those who fetch a page to show a preview of it, where somebody shares a link. The list
+/// is in `docs/api.md` too.
+const PREVIEWERS: [&str; 18] = [
+    "facebookexternalhit",
+    "facebot",
+    "whatsapp/",
+    "telegrambot",
+    "twitterbot",
+    "linkedinbot",
+    "slackbot",
+    "slack-imgproxy",
+    "discordbot",
+    "skypeuripreview",
+    "pinterest/",
+    "redditbot",
+    "snap url preview",
+    "viber",
+    "iframely",
+    "embedly",
+    "mastodon/",
+    "preview",
+];
+
+/// Words of bots and command-line clients. They come before devices: many a bot calls itself a
+/// browser too.
+const BOTS: [&str; 17] = [
     "bot",
     "crawler",
     "spider",
     "slurp",
-    "facebookexternalhit",
-    "whatsapp/",
-    "preview",
     "headlesschrome",
     "phantomjs",
     "lighthouse",
@@ -34,13 +54,57 @@ const TABLETS: [&str; 4] = ["ipad", "tablet", "kindle", "silk/"];
 const MOBILES: [&str; 5] = ["mobi", "iphone", "ipod", "windows phone", "opera mini"];
 const DESKTOPS: [&str; 4] = ["windows nt", "macintosh", "x11", "cros "];
 
-/// The kind of device that sends this `User-Agent`.
-pub fn device(user_agent: &str) -> Device {
-    let agent = user_agent.to_ascii_lowercase().replace(CUBOT, "");
-    let names = |words: &[&str]| words.iter().any(|word| agent.contains(word));
-    if names(&BOTS) {
-        Device::Bot
-    } else if names(&TABLETS) {
+/// Who follows a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Visitor {
+    /// A person, as far as can be told.
+    Person,
+    /// A messenger or network that shows what is behind a link.
+    Previewer,
+    /// Any other machine.
+    Bot,
+}
+
+impl Visitor {
+    /// Who sends this `User-Agent`.
+    pub(crate) fn of(user_agent: &str) -> Self {
+        let agent = lowered(user_agent);
+        if names(&agent, &PREVIEWERS) {
+            Self::Previewer
+        } else if names(&agent, &BOTS) {
+            Self::Bot
+        } else {
+            Self::Person
+        }
+    }
+
+    /// Its name in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Previewer => "previewer",
+            Self::Bot => "bot",
+        }
+    }
+}
+
+fn lowered(user_agent: &str) -> String {
+    user_agent.to_ascii_lowercase().replace(CUBOT, "")
+}
+
+fn names(agent: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| agent.contains(word))
+}
+
+/// The kind of device that sends this `User-Agent`; a previewer is a bot.
+pub(crate) fn device(user_agent: &str) -> Device {
+    let agent = lowered(user_agent);
+    let names = |words: &[&str]| names(&agent, words);
+    match Visitor::of(user_agent) {
+        Visitor::Previewer | Visitor::Bot => return Device::Bot,
+        Visitor::Person => {}
+    }
+    if names(&TABLETS) {
         Device::Tablet
     } else if names(&MOBILES) {
         Device::Mobile
@@ -104,6 +168,37 @@ mod tests {
             ("okhttp/4.12.0", Device::Unknown),
         ] {
             assert_eq!(device(agent), expected, "{agent}");
+        }
+    }
+
+    #[test]
+    fn previewers_bots_and_people_are_told_apart() {
+        for (agent, expected) in [
+            (
+                "facebookexternalhit/1.1 (+http://www.facebook.com)",
+                Visitor::Previewer,
+            ),
+            ("WhatsApp/2.23.20.0 A", Visitor::Previewer),
+            ("TelegramBot (like TwitterBot)", Visitor::Previewer),
+            ("Slackbot-LinkExpanding 1.0", Visitor::Previewer),
+            ("Mozilla/5.0 (compatible; Googlebot/2.1)", Visitor::Bot),
+            ("curl/8.5.0", Visitor::Bot),
+            (
+                "Mozilla/5.0 (Linux; Android 11; CUBOT NOTE 20) Mobile",
+                Visitor::Person,
+            ),
+            ("", Visitor::Person),
+        ] {
+            assert_eq!(Visitor::of(agent), expected, "{agent}");
+        }
+    }
+
+    #[test]
+    fn every_word_of_the_lists_is_documented() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md");
+        let documented = std::fs::read_to_string(path).expect("the page");
+        for word in PREVIEWERS.iter().chain(&BOTS) {
+            assert!(documented.contains(&format!("`{word}`")), "{word}");
         }
     }
 }

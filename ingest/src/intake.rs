@@ -1,13 +1,12 @@
 //! What the endpoints share: the ports, event ids, and the way into the log.
 
 use std::{
-    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
-use axum::{extract::ConnectInfo, response::Response};
+use axum::response::Response;
 use http::request;
 use prometheus::Registry;
 use schemas::{
@@ -24,9 +23,12 @@ use stream::{
     commit_points::{self, CommitPoint},
 };
 use tokio::time::{Instant, sleep, timeout};
+use web::{
+    client_address::Client,
+    rate_limit::{AddressLimits, CallerLimits},
+};
 
 use crate::{
-    client_address::Client,
     metrics::{Kind, Metrics},
     rejection::Rejection,
     settings::{SettingError, Settings},
@@ -49,6 +51,8 @@ pub struct Dependencies {
     pub contact_key: ContactKey,
     /// Draws click and event ids; shared with whoever draws for the same instance number.
     pub event_ids: Arc<Mutex<EventIds>>,
+    /// How many clicks an address may make; shared with the other public endpoints.
+    pub limits: Arc<AddressLimits>,
 }
 
 /// The state behind the endpoints.
@@ -57,6 +61,7 @@ pub struct Ingest {
     pub(crate) reference: Arc<ArcSwap<ReferenceData>>,
     pub(crate) token_keys: TokenKeys,
     pub(crate) contact_key: ContactKey,
+    pub(crate) callers: CallerLimits,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     event_ids: Arc<Mutex<EventIds>>,
@@ -92,13 +97,16 @@ impl Ingest {
             token_keys,
             contact_key,
             event_ids,
+            limits,
         } = dependencies;
+        let callers = CallerLimits::new(limits, settings.trusted_proxies.clone());
         let metrics = Metrics::register(registry)?;
         Ok(Arc::new(Self {
             settings,
             reference,
             token_keys,
             contact_key,
+            callers,
             log,
             clock,
             event_ids,
@@ -147,7 +155,8 @@ impl Ingest {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let record = NewRecord::new(key, value)
-            .with_header(headers::INGESTED_AT, received.as_micros().to_string());
+            .with_header(headers::INGESTED_AT, received.as_micros().to_string())
+            .of_current_request();
         let append = self.log.append(E::TOPIC, vec![record]);
         match timeout(self.settings.limits.append_timeout, append).await {
             Ok(Ok(_positions)) => {
@@ -161,9 +170,7 @@ impl Ingest {
 
     /// Who sent the request.
     pub(crate) fn client(&self, parts: &request::Parts) -> Client {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let peer: Option<IpAddr> = peer.map(|ConnectInfo(socket)| socket.ip());
-        Client::of_request(peer, &parts.headers, &self.settings.trusted_proxies)
+        Client::of_parts(parts, &self.settings.trusted_proxies)
     }
 
     /// Counts the outcome, logs what an operator should hear of, and makes the answer.

@@ -3,6 +3,8 @@
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use schemas::events::Malformed;
 
+use crate::device::Visitor;
+
 /// What was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -10,6 +12,8 @@ pub(crate) enum Kind {
     Click,
     /// A click through `GET /r/{slug}`.
     Redirect,
+    /// A click through `POST /v1/edge/clicks`.
+    Edge,
     /// A postback.
     Postback,
 }
@@ -19,7 +23,29 @@ impl Kind {
         match self {
             Self::Click => "click",
             Self::Redirect => "redirect",
+            Self::Edge => "edge",
             Self::Postback => "postback",
+        }
+    }
+}
+
+/// Whether a redirect made a click.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Counting {
+    /// It is in the log.
+    Recorded,
+    /// The address is over its limit: sent on, and not counted.
+    OverLimit,
+    /// The visitor only asked where the link leads (`HEAD`).
+    AskedOnly,
+}
+
+impl Counting {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::OverLimit => "over_limit",
+            Self::AskedOnly => "asked_only",
         }
     }
 }
@@ -30,6 +56,7 @@ pub(crate) struct Metrics {
     ignored: IntCounterVec,
     rejected: IntCounterVec,
     durable_seconds: HistogramVec,
+    redirects: IntCounterVec,
 }
 
 impl Metrics {
@@ -65,15 +92,24 @@ impl Metrics {
             ]),
             &["kind"],
         )?;
+        let redirects = IntCounterVec::new(
+            Opts::new(
+                "hissaback_ingest_redirects_total",
+                "Visitors sent on, by who they seem to be and whether a click was recorded.",
+            ),
+            &["visitor", "click"],
+        )?;
         registry.register(Box::new(accepted.clone()))?;
         registry.register(Box::new(ignored.clone()))?;
         registry.register(Box::new(rejected.clone()))?;
         registry.register(Box::new(durable_seconds.clone()))?;
+        registry.register(Box::new(redirects.clone()))?;
         Ok(Self {
             accepted,
             ignored,
             rejected,
             durable_seconds,
+            redirects,
         })
     }
 
@@ -86,6 +122,11 @@ impl Metrics {
 
     pub(crate) fn count_ignored(&self, reason: Malformed) {
         self.ignored.with_label_values(&[reason_name(reason)]).inc();
+    }
+
+    pub(crate) fn count_redirect(&self, visitor: Visitor, click: Counting) {
+        let labels = [visitor.name(), click.name()];
+        self.redirects.with_label_values(&labels).inc();
     }
 
     pub(crate) fn count_rejected(&self, reason: &'static str) {

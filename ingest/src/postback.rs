@@ -6,18 +6,21 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    body::Body,
+    Json,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, header};
+use http::request::Parts;
 use schemas::{
-    ClickId, NetworkId,
+    ClickId, NetworkId, Timestamp,
     events::{ConversionReported, Malformed, ReportSource, Reported},
     reference::{Network, ReferenceData},
 };
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
+use web::problem_details::ProblemBody;
 
 use crate::{
     Ingest,
@@ -29,36 +32,66 @@ use crate::{
     trackier,
 };
 
-/// Receives a postback and answers it.
-pub(crate) async fn receive(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
-    let started = Instant::now();
-    let outcome = ingest.receive_postback(request).await;
-    ingest.answer(
-        Kind::Postback,
-        started,
-        outcome,
-        |malformed| match malformed {
-            None => json(Body::from(r#"{"status":"ok"}"#)),
-            Some(reason) => {
-                ingest.metrics().count_ignored(reason);
-                let reason = reason_name(reason);
-                json(Body::from(format!(
-                    r#"{{"status":"ok","ignored":true,"reason":"{reason}"}}"#
-                )))
-            }
-        },
-    )
+/// What became of a report.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"status": "ok"}))]
+pub(crate) struct Accepted {
+    /// Always `ok`: the report is in the log.
+    status: &'static str,
+    /// Whether nothing can be made of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignored: Option<bool>,
+    /// Why nothing can be made of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    reason: Option<&'static str>,
 }
 
-pub(crate) fn json(body: Body) -> Response {
-    (
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )],
-        body,
+/// Takes a network's report of a sale (a postback), with whatever parameters it has.
+///
+/// It is accepted once the log has it; what it means is decided later. No rate limit holds here.
+#[utoipa::path(
+    get, path = "/v1/events/conversion", tag = "events", operation_id = "report_conversion",
+    security(()),
+    params(
+        ("click_id" = Option<String>, Query, description = "The click token, or the click's number; `p1` does as well."),
+        ("offer_id" = Option<i32>, Query, description = "The offer, as the network knows it."),
+        ("sale_amount" = Option<String>, Query, description = "What was paid, in decimal."),
+        ("status" = Option<String>, Query, description = "`approved`, `pending`, `rejected`, `cancelled`, `extended`; others are kept."),
+        ("network" = Option<i32>, Query, description = "The network instance; the first, if absent."),
+        ("security_token" = Option<String>, Query, description = "Where the network instance has one. A wrong one makes the report an ignored one."),
+        ("X-Hissaback-Signature" = Option<String>, Header, description = "`t=SECONDS,v1=HEX`, where the network instance signs: see docs/api.md."),
+    ),
+    responses(
+        (status = 200, body = Accepted, description = "It is durable."),
+        (status = 403, body = ProblemBody, description = "`source_not_allowed`, `signature_invalid`: it isn't the network's"),
+        (status = 408, body = ProblemBody, description = "`body_timeout`"),
+        (status = 413, body = ProblemBody, description = "`body_too_large`, where it has to be signed"),
+        (status = 503, body = ProblemBody, description = "`unavailable`: try again"),
     )
-        .into_response()
+)]
+pub(crate) async fn receive(State(ingest): State<Arc<Ingest>>, request: Request) -> Response {
+    ingest.take_postback(request).await
+}
+
+/// As `GET`, with parameters in the query, as a form, or as JSON.
+#[utoipa::path(
+    post, path = "/v1/events/conversion", tag = "events",
+    operation_id = "report_conversion_by_post", security(()),
+    responses(
+        (status = 200, body = Accepted, description = "It is durable."),
+        (status = 400, body = ProblemBody, description = "`invalid_body`: it broke off"),
+        (status = 403, body = ProblemBody, description = "`source_not_allowed`, `signature_invalid`: it isn't the network's"),
+        (status = 408, body = ProblemBody, description = "`body_timeout`"),
+        (status = 413, body = ProblemBody, description = "`body_too_large`, where it has to be signed"),
+        (status = 503, body = ProblemBody, description = "`unavailable`: try again"),
+    )
+)]
+pub(crate) async fn receive_posted(
+    State(ingest): State<Arc<Ingest>>,
+    request: Request,
+) -> Response {
+    ingest.take_postback(request).await
 }
 
 /// What a postback says.
@@ -71,6 +104,22 @@ struct Reading {
 }
 
 impl Ingest {
+    async fn take_postback(&self, request: Request) -> Response {
+        let started = Instant::now();
+        let outcome = self.receive_postback(request).await;
+        self.answer(Kind::Postback, started, outcome, |malformed| {
+            if let Some(reason) = malformed {
+                self.metrics().count_ignored(reason);
+            }
+            let answer = Accepted {
+                status: "ok",
+                ignored: malformed.map(|_| true),
+                reason: malformed.map(reason_name),
+            };
+            Json(answer).into_response()
+        })
+    }
+
     /// Keeps a postback in the log. Returns, once it is durable, why it can't be used, if so.
     async fn receive_postback(&self, request: Request) -> Result<Option<Malformed>, Rejection> {
         let received_at = self.now();
@@ -87,6 +136,7 @@ impl Ingest {
 
         let media_type = MediaType::of(&parts.headers);
         let reading = self.read_postback(query, &body, &media_type);
+        self.check_sender(reading.network_id, &parts, received_at, &body)?;
         let ReceivedBody { bytes, whole } = &body;
         let original = Original {
             query,
@@ -98,7 +148,7 @@ impl Ingest {
             .outcome
             .as_ref()
             .map_or_else(|reason| syntax_holds(*reason), |_| true);
-        let sha256 = hex(&hash.finalize());
+        let sha256 = hex::encode(hash.finalize());
         let redaction = &self.settings.redaction;
         let raw = original.keep(readable, redaction, sha256, limits.raw_bytes_max);
 
@@ -131,6 +181,32 @@ impl Ingest {
         };
         self.append(key, &event).await?;
         Ok(malformed)
+    }
+
+    /// Whether the postback is its network's. It says itself which network that is; what isn't
+    /// taken from one isn't kept either, so that nobody else fills the log.
+    fn check_sender(
+        &self,
+        network_id: NetworkId,
+        parts: &Parts,
+        received_at: Timestamp,
+        body: &ReceivedBody,
+    ) -> Result<(), Rejection> {
+        let Some(sender) = self.settings.senders.get(&network_id) else {
+            return Ok(());
+        };
+        if !sender.sends_from(self.client(parts).address) {
+            return Err(Rejection::SourceNotAllowed);
+        }
+        let Some(secrets) = &sender.secrets else {
+            return Ok(());
+        };
+        if !body.whole {
+            return Err(Rejection::BodyTooLarge);
+        }
+        let query = parts.uri.query().unwrap_or_default().as_bytes();
+        secrets.verify(&parts.headers, received_at, query, &body.bytes)?;
+        Ok(())
     }
 
     fn read_postback(&self, query: &[u8], body: &ReceivedBody, media_type: &MediaType) -> Reading {
@@ -218,7 +294,7 @@ fn check_security_token(
         return Ok(());
     };
     let given = parameters.get(Parameter::SecurityToken).unwrap_or_default();
-    let given = hex(&Sha256::digest(given.as_bytes()));
+    let given = hex::encode(Sha256::digest(given.as_bytes()));
     let equal = given
         .as_bytes()
         .ct_eq(expected.to_ascii_lowercase().as_bytes());
@@ -250,13 +326,4 @@ fn syntax_holds(reason: Malformed) -> bool {
         | Malformed::FieldInvalid
         | Malformed::ConvertedAtInvalid => true,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
 }

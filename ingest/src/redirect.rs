@@ -4,71 +4,160 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
+    body::Body,
     extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use schemas::{UserId, events::ClickOrigin};
+use web::{client_address::Client, rate_limit::Count};
 
 use crate::{
-    Ingest, click::Arrival, destination::destination, metrics::Kind, parameters::decode,
+    Ingest,
+    click::{Arrival, text_of},
+    device::Visitor,
+    metrics::{Counting, Kind},
+    parameters::decode,
     rejection::Rejection,
+    smart_link::SmartLink,
 };
 
+/// What people see where a link doesn't lead on.
+const PAGE: &str = r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Hissaback</title>
+<p>{told}</p>
+</html>
+"#;
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
 /// Records the click and sends the shopper on.
+///
+/// An address that is over its limit is sent on too, with a token like any other, so that the sale
+/// counts; its click isn't recorded.
+#[utoipa::path(
+    get, path = "/r/{slug}", tag = "events", operation_id = "follow_link", security(()),
+    params(
+        ("slug" = String, Path, description = "The link's name."),
+        ("u" = Option<uuid::Uuid>, Query, description = "The shopper, if known. Other parameters \
+         are passed on, but for those that mean something to the network."),
+    ),
+    responses(
+        (status = 302, description = "To the merchant, with the click token."),
+        (status = 404, body = web::problem_details::ProblemBody, description = "`not_found`: no such link, under this name of the host"),
+        (status = 410, body = web::problem_details::ProblemBody, description = "`link_ended`: its campaign or offer has ended"),
+        (status = 503, body = web::problem_details::ProblemBody, description = "`unavailable`: try again"),
+    )
+)]
 pub(crate) async fn follow(
     State(ingest): State<Arc<Ingest>>,
     slug: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
+    answer(&ingest, slug, request, None).await
+}
+
+/// Says where a link leads.
+pub(crate) async fn ask(
+    State(ingest): State<Arc<Ingest>>,
+    slug: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    answer(&ingest, slug, request, Some(Counting::AskedOnly)).await
+}
+
+async fn answer(
+    ingest: &Ingest,
+    slug: Result<Path<String>, PathRejection>,
+    request: Request,
+    counting: Option<Counting>,
+) -> Response {
     let started = Instant::now();
+    let (parts, _body) = request.into_parts();
     let outcome = match slug {
-        Ok(Path(slug)) => ingest.follow(&slug, request).await,
+        Ok(Path(slug)) => ingest.follow(&slug, &parts, counting).await,
         // A slug that isn't UTF-8.
         Err(_) => Err(Rejection::UnknownLink),
     };
-    ingest.answer(Kind::Redirect, started, outcome, |location| {
-        // Each shopper has a token of their own: no cache may keep the answer.
-        let headers = [
-            (header::LOCATION, location.as_str()),
-            (header::CACHE_CONTROL, "no-store"),
-        ];
-        (StatusCode::FOUND, headers).into_response()
-    })
+    let told = outcome.as_ref().err().map(Rejection::user_message);
+    let mut response = ingest.answer(Kind::Redirect, started, outcome, |location| {
+        (StatusCode::FOUND, [(header::LOCATION, location)]).into_response()
+    });
+    if let Some(told) = told.filter(|_| wants_page(&parts.headers)) {
+        *response.body_mut() = Body::from(PAGE.replace("{told}", told));
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, html);
+    }
+    // Each shopper has a token of their own, and a campaign that rests may go on: no cache may keep
+    // the answer.
+    let no_store = HeaderValue::from_static("no-store");
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, no_store);
+    response
+}
+
+/// Whether a browser asks, for a person to read.
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accepted = text_of(headers, &header::ACCEPT);
+    accepted.is_some_and(|accepted| accepted.contains("text/html"))
 }
 
 impl Ingest {
-    async fn follow(&self, slug: &str, request: Request) -> Result<String, Rejection> {
+    async fn follow(
+        &self,
+        slug: &str,
+        parts: &Parts,
+        counting: Option<Counting>,
+    ) -> Result<String, Rejection> {
         let received_at = self.now();
-        let (parts, _body) = request.into_parts();
+        let client = self.client(parts);
+        let query = parts.uri.query().unwrap_or_default();
         let reference = self.reference.load_full();
-        let link_id = *reference.slugs.get(slug).ok_or(Rejection::UnknownLink)?;
-        let link = reference
-            .links
-            .get(&link_id)
-            .ok_or(Rejection::UnknownLink)?;
-        let offer = reference
-            .offers
-            .get(&link.offer_id)
-            .ok_or(Rejection::UnknownLink)?;
+        let host = host(parts, &client);
+        let link = SmartLink::resolve(&reference, host.as_deref(), slug, received_at)?;
+        let counting = counting.unwrap_or_else(|| match self.callers.count(&client) {
+            None | Some(Count::Within { .. }) => Counting::Recorded,
+            Some(Count::Beyond { .. }) => Counting::OverLimit,
+        });
+        let user_agent = text_of(&parts.headers, &header::USER_AGENT);
+        let visitor = Visitor::of(user_agent.as_deref().unwrap_or_default());
         let arrival = Arrival {
+            click_id: self.draw_click_id().await?,
             received_at,
-            link_id,
-            user_id: user_in(parts.uri.query().unwrap_or_default()),
+            link_id: link.link_id,
+            user_id: user_in(query),
             clicked_at: None,
-            client: self.client(&parts),
-            headers: &parts.headers,
+            client,
+            user_agent,
+            referrer: text_of(&parts.headers, &header::REFERER),
             origin: ClickOrigin::Redirect,
         };
-        let click = self.name_click(arrival, &reference).await?;
-        let tracking_url = &offer.terms.as_of(received_at).value.tracking_url;
-        let Some(location) = destination(tracking_url, &click.token) else {
-            tracing::error!(offer_id = %link.offer_id, "the offer's tracking URL is unusable");
-            return Err(Rejection::UnknownLink);
-        };
-        self.append_click(&click).await?;
+        let click = self.name_click(&arrival, &reference)?;
+        let location = link.location(&click.token, query)?;
+        match counting {
+            Counting::Recorded => self.append_click(&click).await?,
+            Counting::OverLimit | Counting::AskedOnly => {}
+        }
+        self.metrics().count_redirect(visitor, counting);
         Ok(location)
     }
+}
+
+/// The name that the caller knows us by, in lower case and without a port: what a trusted proxy was
+/// asked for, if it says so.
+fn host(parts: &Parts, client: &Client) -> Option<String> {
+    let forwarded = client
+        .peer_trusted
+        .then(|| text_of(&parts.headers, &FORWARDED_HOST))
+        .flatten();
+    let named = forwarded
+        .or_else(|| text_of(&parts.headers, &header::HOST))
+        .or_else(|| parts.uri.host().map(str::to_owned))?;
+    let authority: http::uri::Authority = named.trim().parse().ok()?;
+    Some(authority.host().trim_end_matches('.').to_ascii_lowercase())
 }
 
 /// The shopper that `u` names. A shopper is sent on even if it names nobody.

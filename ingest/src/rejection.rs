@@ -1,8 +1,16 @@
 //! A request that was not accepted: the answer as problem details (RFC 9457).
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::StatusCode;
 use stream::{AppendError, LogError, Refusal};
+use web::problem_details::{CHECK_INPUT, FieldError, ProblemDetails, VERIFYING};
+
+use crate::{signature::SignatureError, smart_link::DeadEnd};
+
+/// What an end user is told who follows a link that leads nowhere.
+const LINK_OVER: &str = "This link isn't available any more.";
 
 /// Why a request was not accepted. Nothing is known to be in the log; the sender may try again
 /// where the answer is 503.
@@ -40,9 +48,27 @@ pub(crate) enum Rejection {
     /// A click that can't be read; the text says why.
     #[error("{0}")]
     BadClick(String),
-    /// No such smart link, or it leads nowhere.
+    /// A member of a click can't be used.
+    #[error("some fields can't be used: see `errors`")]
+    InvalidField(FieldError),
+    /// No such smart link.
     #[error("there is no such link")]
     UnknownLink,
+    /// The link leads nowhere any more.
+    #[error("the link's campaign or offer has ended")]
+    LinkEnded,
+    /// The address is none that the network sends from.
+    #[error("postbacks of this network aren't taken from this address")]
+    SourceNotAllowed,
+    /// A signature is asked for, and this isn't one.
+    #[error(transparent)]
+    NotSigned(#[from] SignatureError),
+    /// No edge is configured.
+    #[error("no edge is configured")]
+    NoEdge,
+    /// The endpoint has other methods.
+    #[error("the resource doesn't take this method")]
+    MethodNotAllowed,
 }
 
 impl Rejection {
@@ -59,7 +85,13 @@ impl Rejection {
             Self::BodyBroken => "body_broken",
             Self::BodyTooLarge => "body_too_large",
             Self::BadClick(_) => "bad_click",
+            Self::InvalidField(_) => "invalid_field",
             Self::UnknownLink => "unknown_link",
+            Self::LinkEnded => "link_ended",
+            Self::SourceNotAllowed => "source_not_allowed",
+            Self::NotSigned(_) => "not_signed",
+            Self::NoEdge => "no_edge",
+            Self::MethodNotAllowed => "method_not_allowed",
         }
     }
 
@@ -72,23 +104,74 @@ impl Rejection {
             | Self::IdsExhausted
             | Self::NotEncoded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::BodyBroken | Self::BadClick(_) => StatusCode::BAD_REQUEST,
+            Self::BodyBroken | Self::BadClick(_) | Self::InvalidField(_) => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnknownLink => StatusCode::NOT_FOUND,
+            Self::UnknownLink | Self::NoEdge => StatusCode::NOT_FOUND,
+            Self::LinkEnded => StatusCode::GONE,
+            Self::SourceNotAllowed | Self::NotSigned(_) => StatusCode::FORBIDDEN,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        }
+    }
+
+    /// What is wrong, as answers name it; stable. Why the log doesn't take a record is nobody's
+    /// affair outside.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Overloaded
+            | Self::Unavailable(_)
+            | Self::Undecided(_)
+            | Self::TooSlow
+            | Self::IdsExhausted
+            | Self::NotEncoded(_) => "unavailable",
+            Self::BodyTimeout => "body_timeout",
+            Self::BodyBroken | Self::BadClick(_) => "invalid_body",
+            Self::BodyTooLarge => "body_too_large",
+            Self::InvalidField(_) => "invalid_fields",
+            Self::UnknownLink | Self::NoEdge => "not_found",
+            Self::LinkEnded => "link_ended",
+            Self::SourceNotAllowed => "source_not_allowed",
+            Self::NotSigned(_) => "signature_invalid",
+            Self::MethodNotAllowed => "method_not_allowed",
+        }
+    }
+
+    /// What an end user may be shown.
+    pub(crate) fn user_message(&self) -> &'static str {
+        match self {
+            Self::Overloaded
+            | Self::Unavailable(_)
+            | Self::Undecided(_)
+            | Self::TooSlow
+            | Self::IdsExhausted
+            | Self::NotEncoded(_)
+            | Self::BodyTimeout => VERIFYING,
+            Self::BodyBroken | Self::BadClick(_) | Self::BodyTooLarge | Self::InvalidField(_) => {
+                CHECK_INPUT
+            }
+            Self::UnknownLink | Self::LinkEnded => LINK_OVER,
+            Self::SourceNotAllowed | Self::NotSigned(_) | Self::NoEdge | Self::MethodNotAllowed => {
+                "This isn't available to you."
+            }
         }
     }
 
     /// Seconds after which to try again, where that may help.
-    fn retry_after_seconds(&self) -> Option<&'static str> {
+    fn retry_after_seconds(&self) -> Option<u64> {
         match self {
-            Self::Overloaded | Self::IdsExhausted => Some("1"),
-            Self::Unavailable(_) | Self::Undecided(_) | Self::TooSlow => Some("5"),
-            Self::NotEncoded(_) => Some("60"),
+            Self::Overloaded | Self::IdsExhausted => Some(1),
+            Self::Unavailable(_) | Self::Undecided(_) | Self::TooSlow => Some(5),
+            Self::NotEncoded(_) => Some(60),
             Self::BodyTimeout
             | Self::BodyBroken
             | Self::BodyTooLarge
             | Self::BadClick(_)
-            | Self::UnknownLink => None,
+            | Self::InvalidField(_)
+            | Self::UnknownLink
+            | Self::LinkEnded
+            | Self::SourceNotAllowed
+            | Self::NotSigned(_)
+            | Self::NoEdge
+            | Self::MethodNotAllowed => None,
         }
     }
 
@@ -105,7 +188,22 @@ impl Rejection {
             | Self::BodyBroken
             | Self::BodyTooLarge
             | Self::BadClick(_)
-            | Self::UnknownLink => tracing::debug!("not accepted: {self}"),
+            | Self::InvalidField(_)
+            | Self::UnknownLink
+            | Self::LinkEnded
+            | Self::SourceNotAllowed
+            | Self::NotSigned(_)
+            | Self::NoEdge
+            | Self::MethodNotAllowed => tracing::debug!("not accepted: {self}"),
+        }
+    }
+}
+
+impl From<DeadEnd> for Rejection {
+    fn from(dead_end: DeadEnd) -> Self {
+        match dead_end {
+            DeadEnd::Unknown => Self::UnknownLink,
+            DeadEnd::Ended => Self::LinkEnded,
         }
     }
 }
@@ -128,22 +226,18 @@ impl From<AppendError> for Rejection {
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        let status = self.status();
-        let body = serde_json::json!({
-            "type": "about:blank",
-            "title": status.canonical_reason(),
-            "status": status.as_u16(),
-            "detail": self.to_string(),
-        });
-        let mut response = (status, body.to_string()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            http::HeaderValue::from_static("application/problem+json"),
-        );
-        if let Some(seconds) = self.retry_after_seconds() {
-            headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static(seconds));
+        ProblemDetails {
+            status: self.status(),
+            code: self.code(),
+            detail: self.to_string(),
+            user_message: self.user_message(),
+            retry_after: self.retry_after_seconds().map(Duration::from_secs),
+            errors: if let Self::InvalidField(error) = self {
+                vec![error]
+            } else {
+                Vec::new()
+            },
         }
-        response
+        .into_response()
     }
 }

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use schemas::NetworkId;
 
+use web::client_address::TrustedProxies;
+
 use crate::{
-    client_address::TrustedProxies,
     redaction::{DEFAULT_NAMES, Redaction},
+    senders::Senders,
+    signature::SigningSecrets,
 };
 
 /// The raw bytes of a report have to fit a record of the log (1 MiB) with room to spare.
@@ -23,6 +26,10 @@ pub struct Settings {
     pub redaction: Redaction,
     /// The network instance of a postback that names none.
     pub default_network: NetworkId,
+    /// Whom postbacks are taken from.
+    pub senders: Senders,
+    /// What an edge signs with; without it nothing is taken from an edge.
+    pub edge_secrets: Option<SigningSecrets>,
 }
 
 impl Default for Settings {
@@ -32,6 +39,8 @@ impl Default for Settings {
             trusted_proxies: TrustedProxies::default(),
             redaction: Redaction::new(&DEFAULT_NAMES).expect("the default names are valid"),
             default_network: NetworkId::new(1),
+            senders: Senders::new(),
+            edge_secrets: None,
         }
     }
 }

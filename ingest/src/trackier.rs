@@ -53,7 +53,7 @@ pub fn read(parameters: &Parameters<'_>, utc_offset_minutes: i32) -> Result<Repo
             .first_of(&[Parameter::ConvertedAt, Parameter::Created])
             .map(|text| time(text, utc_offset_minutes).ok_or(Malformed::ConvertedAtInvalid))
             .transpose()?,
-        country: parameters.get(Parameter::Country).and_then(known_country),
+        country: parameters.get(Parameter::Country).and_then(Country::known),
     })
 }
 
@@ -190,15 +190,6 @@ fn zoneless(text: &str) -> bool {
         && text
             .get(10..)
             .is_some_and(|clock| !clock.contains(['Z', 'z', '+', '-']))
-}
-
-/// A country that says something: two letters, and neither of the codes for "unknown" that the
-/// field uses. Anything else is as good as absent, since an unknown country adds nothing to a
-/// score.
-pub(crate) fn known_country(text: &str) -> Option<Country> {
-    let country: Country = text.parse().ok()?;
-    let unknown = [*b"XX", *b"ZZ"];
-    (!unknown.contains(&country.letters())).then_some(country)
 }
 
 #[cfg(test)]

@@ -70,7 +70,8 @@ impl Commands {
                 .to_owned(),
             body,
         };
-        let record = NewRecord::new(command.body.key(), codec::encode(&command)?);
+        let record =
+            NewRecord::new(command.body.key(), codec::encode(&command)?).of_current_request();
         self.log
             .append(schemas::Topic::Commands, vec![record])
             .await?;

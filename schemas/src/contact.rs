@@ -30,6 +30,11 @@ impl ContactKey {
         self.hash("address", address)
     }
 
+    /// Hash of a one-time code, which counts for the request that it was made for only.
+    pub fn one_time_code(&self, request_id: uuid::Uuid, code: &str) -> String {
+        self.hash("one_time_code", &format!("{request_id}:{code}"))
+    }
+
     /// HMAC-SHA-256, hex, of its first 16 bytes. The kind keeps equal texts of different kinds
     /// apart.
     fn hash(&self, kind: &str, text: &str) -> String {

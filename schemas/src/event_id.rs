@@ -1,6 +1,10 @@
 //! Event ids: 41 bits of milliseconds, 10 of instance, 12 of counter (design section 3).
+//!
+//! Processes lease the lower half of the instance numbers. The upper half is the edges': a redirect
+//! that runs in a content delivery network leases nothing, and draws at random what follows the
+//! time. So no id of an edge is ever one of a process.
 
-use crate::{EventId, Timestamp};
+use crate::{ClickId, EventId, Timestamp};
 
 const INSTANCE_BITS: u32 = 10;
 const COUNTER_BITS: u32 = 12;
@@ -11,7 +15,9 @@ const MILLIS_MAX: i64 = (1 << 41) - 1;
 const EPOCH_MILLIS: i64 = 1_577_836_800_000;
 
 /// Number of instances that can draw ids at the same time.
-pub const INSTANCES: u16 = 1 << INSTANCE_BITS;
+pub const INSTANCES: u16 = 1 << (INSTANCE_BITS - 1);
+/// Set in the ids that edges draw: the highest bit of the instance.
+const EDGE_BIT: i64 = 1 << (INSTANCE_BITS + COUNTER_BITS - 1);
 
 /// Draws event ids for one instance. A value: the caller holds it behind a lock and passes the
 /// time in.
@@ -32,7 +38,7 @@ pub struct Exhausted {
 
 /// The instance number is not below [`INSTANCES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an instance number lies between 0 and 1023")]
+#[error("an instance number lies between 0 and 511")]
 pub struct InstanceOutOfRange;
 
 impl EventIds {
@@ -79,6 +85,11 @@ impl EventIds {
             | i64::from(self.counter);
         Ok(EventId::new(id))
     }
+}
+
+/// When an edge drew this click id; `None` where it isn't an edge's.
+pub fn drawn_at_edge(id: ClickId) -> Option<Timestamp> {
+    (id.get() & EDGE_BIT != 0).then(|| drawn_at(EventId::new(id.get())))
 }
 
 /// The time that an event id was drawn at.
@@ -129,6 +140,6 @@ mod tests {
 
     #[test]
     fn instances_are_bounded() {
-        assert!(EventIds::new(1_024).is_err());
+        assert!(EventIds::new(512).is_err());
     }
 }

@@ -250,6 +250,16 @@ impl Country {
     }
 }
 
+impl Country {
+    /// A country that says something: two letters, and neither of the codes for "unknown" that the
+    /// field uses. Anything else is as good as absent.
+    pub fn known(text: &str) -> Option<Self> {
+        let country: Self = text.parse().ok()?;
+        let unknown = [*b"XX", *b"ZZ"];
+        (!unknown.contains(&country.letters())).then_some(country)
+    }
+}
+
 impl FromStr for Country {
     type Err = IdError;
 

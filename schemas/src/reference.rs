@@ -5,7 +5,7 @@
 //! at least 60 seconds after it is saved and snapshots are refreshed faster than that, so no two
 //! instances differ about an instant that has passed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -251,6 +251,11 @@ pub struct ReferenceData {
     pub links: HashMap<LinkId, Link>,
     /// Smart links by slug.
     pub slugs: HashMap<String, LinkId>,
+    /// Campaigns that are paused or archived: their links lead nowhere. Clicks that were made
+    /// before count on.
+    pub closed_campaigns: HashSet<CampaignId>,
+    /// Tenants by their own domain, in lower case: under it only their links are served.
+    pub domains: HashMap<String, TenantId>,
     /// Each network instance.
     pub networks: HashMap<NetworkId, Network>,
     /// The platform's fraud rules; the default set where absent.

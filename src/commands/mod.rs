@@ -23,6 +23,7 @@ pub mod role;
 pub mod secrets;
 pub mod serving;
 pub mod silence;
+pub mod token;
 pub mod unmatched;
 pub mod up;
 pub mod verify;

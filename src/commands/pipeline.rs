@@ -38,6 +38,7 @@ pub async fn run(
         // Nobody calls; the roles are wanted for what is behind it.
         listener: serving::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?,
         ingest: ingest::Settings::default(),
+        public_url: configuration.http.public_url()?,
         payouts: None,
         payout_schedule: None,
         messages: None,

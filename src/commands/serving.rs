@@ -7,8 +7,9 @@ use anyhow::{Context, bail, ensure};
 use axum::{Router, response::IntoResponse};
 use clap::Args;
 use http::{StatusCode, header};
-use ingest::ServerLimits;
+use web::ServerLimits;
 use prometheus::Registry;
+use sinks::payouts::sms::SmsGateway;
 use stream::SystemClock;
 use tokio::{
     net::TcpListener,
@@ -127,12 +128,14 @@ fn options(
     };
     let messages = match agcod {
         Some(_) if roles.contains(&Role::Dispatch) => Some(configuration.messages.gateway()?),
+        Some(_) | None if roles.contains(&Role::Api) => code_gateway(configuration),
         Some(_) | None => None,
     };
     Ok(RoleOptions {
         roles,
         listener,
-        ingest: configuration.http.ingest_settings()?,
+        ingest: configuration.ingest_settings()?,
+        public_url: configuration.http.public_url()?,
         payouts,
         payout_schedule: agcod.map(Agcod::schedule),
         messages,
@@ -145,6 +148,14 @@ fn options(
             .transpose()?,
         committed: None,
     })
+}
+
+/// Whatever one-time codes go out by. Operators and the scheduler are served without sign-in, too.
+fn code_gateway(configuration: &Configuration) -> Option<Arc<dyn SmsGateway>> {
+    let gateway = configuration.messages.gateway();
+    gateway
+        .inspect_err(|error| tracing::warn!(%error, "no codes can be sent: nobody can sign in"))
+        .ok()
 }
 
 /// Serves while the services are waited for: health, metrics, and 503 to everybody else.
@@ -165,7 +176,7 @@ impl WaitingServer {
         let server = tokio::spawn(async move {
             // A sender that is gone means the same.
             let stopped = async { drop(stopped.await) };
-            ingest::serve(its_own, router, ServerLimits::default(), stopped).await;
+            web::serve(its_own, router, ServerLimits::default(), stopped).await;
         });
         Ok((TcpListener::from_std(listener)?, Self { stop, server }))
     }

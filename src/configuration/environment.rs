@@ -73,6 +73,8 @@ pub const OVERRIDES: &[Override] = &[
     text("SCHEMA_REGISTRY_CA_FILE", "schema_registry.ca_file"),
     text("DATABASE_URL", "postgres.url"),
     text("DATABASE_OPERATOR_URL", "postgres.operator_url"),
+    text("DATABASE_API_URL", "postgres.api_url"),
+    text("HISSABACK_PUBLIC_URL", "http.public_url"),
     text("DATABASE_OWNER_URL", "postgres.owner_url"),
     number("DATABASE_CONNECTIONS", "postgres.connections"),
     text("CLICKHOUSE_URL", "clickhouse.url"),

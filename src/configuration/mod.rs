@@ -4,24 +4,26 @@
 
 mod agcod;
 mod environment;
+mod intake;
 mod kafka;
 mod messages;
 mod retention;
 mod services;
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use ingest::client_address::TrustedProxies;
-use ipnet::IpNet;
 use serde::Deserialize;
 use toml::Table;
+use url::Url;
 
 pub use agcod::Agcod;
 pub use environment::{Environment, OVERRIDES, Override, VARIABLES, knows_variable};
+pub use intake::{Edge, Postbacks};
 pub use kafka::{Kafka, SecurityProtocol};
 pub use messages::Messages;
 pub use retention::Retention;
@@ -47,6 +49,10 @@ pub struct Configuration {
     pub retention: Retention,
     /// The proof of replay, by schedule.
     pub verification: Verification,
+    /// Whom postbacks are taken from, by network instance.
+    pub postbacks: BTreeMap<String, Postbacks>,
+    /// A redirect that runs in a content delivery network.
+    pub edge: Edge,
     /// Gift cards; without it, payouts are requested and stay queued.
     pub agcod: Option<Agcod>,
     /// How shoppers are told.
@@ -67,6 +73,9 @@ pub struct Verification {
 pub struct Http {
     /// Address and port.
     pub listen: SocketAddr,
+    /// Where the outside finds the process, such as `https://hissaback.app`: smart links begin with
+    /// it. The address that is listened on, where absent.
+    pub public_url: Option<String>,
     /// Networks of proxies whose forwarded headers are believed.
     pub trusted_proxies: Vec<String>,
 }
@@ -75,6 +84,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            public_url: None,
             trusted_proxies: vec!["127.0.0.0/8".to_owned(), "::1/128".to_owned()],
         }
     }
@@ -175,22 +185,19 @@ impl Configuration {
 }
 
 impl Http {
-    /// How ingest is set up.
+    /// What links begin with, without a slash at its end.
     ///
     /// # Errors
-    /// When a network can't be parsed.
-    pub fn ingest_settings(&self) -> Result<ingest::Settings, ConfigurationError> {
-        let networks = self
-            .trusted_proxies
-            .iter()
-            .map(|network| network.parse::<IpNet>())
-            .collect::<Result<_, _>>()
-            .map_err(refused("http.trusted_proxies"))?;
-        let trusted_proxies = TrustedProxies::new(networks);
-        Ok(ingest::Settings {
-            trusted_proxies,
-            ..ingest::Settings::default()
-        })
+    /// When it isn't an address of a web site.
+    pub fn public_url(&self) -> Result<String, ConfigurationError> {
+        let Some(text) = &self.public_url else {
+            return Ok(format!("http://{}", self.listen));
+        };
+        let url = Url::parse(text).map_err(refused("http.public_url"))?;
+        if !["http", "https"].contains(&url.scheme()) || url.query().is_some() {
+            return Err(refused("http.public_url")("such as https://hissaback.app"));
+        }
+        Ok(url.as_str().trim_end_matches('/').to_owned())
     }
 }
 
@@ -248,18 +255,5 @@ mod tests {
         let error =
             toml::from_str::<Configuration>("[http]\nlisten_on = \"x\"").expect_err("refused");
         assert!(error.to_string().contains("listen_on"), "{error}");
-    }
-
-    #[test]
-    fn a_value_that_cannot_be_used_is_refused_with_its_key() {
-        let http = Http {
-            trusted_proxies: vec!["everybody".to_owned()],
-            ..Http::default()
-        };
-        let error = http.ingest_settings().expect_err("refused");
-        assert!(
-            error.to_string().contains("http.trusted_proxies"),
-            "{error}"
-        );
     }
 }

@@ -59,6 +59,8 @@ pub struct Postgres {
     pub url: Option<SecretString>,
     /// As `hissaback_operator`: for the API and the operators' commands.
     pub operator_url: Option<SecretString>,
+    /// As `hissaback_api`: for shoppers and creators; without it there is no sign-in.
+    pub api_url: Option<SecretString>,
     /// As the owner of the database: for `hissaback migrate`.
     pub owner_url: Option<SecretString>,
     /// How many connections a process may have open as the writer.
@@ -70,6 +72,7 @@ impl Default for Postgres {
         Self {
             url: None,
             operator_url: None,
+            api_url: None,
             owner_url: None,
             connections: 24,
         }
@@ -94,6 +97,14 @@ impl Postgres {
     /// When the address can't be read.
     pub fn operator(&self) -> Result<Option<PgConnectOptions>, ConfigurationError> {
         connect_options(self.operator_url.as_ref(), "postgres.operator_url")
+    }
+
+    /// How to connect as the API, where that is configured.
+    ///
+    /// # Errors
+    /// When the address can't be read.
+    pub fn api(&self) -> Result<Option<PgConnectOptions>, ConfigurationError> {
+        connect_options(self.api_url.as_ref(), "postgres.api_url")
     }
 
     /// How to connect as the owner, where that is configured.

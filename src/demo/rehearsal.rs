@@ -4,12 +4,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use ingest::{Dependencies, Ingest, ServerLimits, Settings, router, serve};
+use ingest::{Dependencies, Ingest, Settings, router};
 use processors::rules::{
     attribution::{LookedUp, click_to_look_up},
     decide::decide,
@@ -31,6 +32,7 @@ use schemas::{
 };
 use stream::{InMemoryLog, Limits, Log, ManualClock};
 use tokio::net::TcpListener;
+use web::{ServerLimits, rate_limit::AddressLimits, serve};
 
 use super::{
     driver::{CONCURRENCY_DEFAULT, Driver, Record, Surroundings},
@@ -59,6 +61,9 @@ impl Stage {
         let keys = TokenKeys::new(&[(1, [1; 32])]).expect("a key ring");
         let contact_key = ContactKey::new([7; 32]);
         let reference = Arc::new(reference::of(&script.seeds, &contact_key));
+        let registry = Registry::new();
+        let per_minute = NonZeroU32::new(100).expect("not zero");
+        let limits = AddressLimits::new(per_minute, &registry).expect("registered");
         let dependencies = Dependencies {
             log: log.clone(),
             clock: clock.clone(),
@@ -66,9 +71,10 @@ impl Stage {
             token_keys: keys.clone(),
             contact_key,
             event_ids: Arc::new(Mutex::new(EventIds::new(1).expect("an instance"))),
+            limits: Arc::new(limits),
         };
         let settings = Settings::default();
-        let ingest = Ingest::new(dependencies, settings, &Registry::new()).expect("valid settings");
+        let ingest = Ingest::new(dependencies, settings, &registry).expect("valid settings");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let forever = std::future::pending();

@@ -111,6 +111,11 @@ impl Platform {
         self.postgres.operator()
     }
 
+    /// Connections of shoppers' and creators' requests, where there are any.
+    pub fn api(&self) -> Option<&PgPool> {
+        self.postgres.api()
+    }
+
     /// How to make a second ledger beside this one.
     ///
     /// # Errors

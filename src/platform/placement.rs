@@ -80,6 +80,8 @@ pub enum PostgresPlace {
         writer: Box<PgConnectOptions>,
         /// How to connect as an operator, where the process does.
         operator: Option<Box<PgConnectOptions>>,
+        /// How to connect as the API, where that is configured.
+        api: Option<Box<PgConnectOptions>>,
         /// Connections as the writer, at most.
         connections: u32,
     },
@@ -303,6 +305,7 @@ fn postgres_place(
     Ok(PostgresPlace::Server {
         writer: Box::new(writer),
         operator,
+        api: postgres.api()?.map(Box::new),
         connections: postgres.connections,
     })
 }

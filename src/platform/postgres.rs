@@ -28,6 +28,7 @@ use crate::embedded::{
 /// Connections of the roles together, where PostgreSQL is embedded; the cluster allows 60.
 const WRITER_CONNECTIONS: u32 = 24;
 const OPERATOR_CONNECTIONS: u32 = 4;
+const API_CONNECTIONS: u32 = 12;
 /// How long a server may take to let us in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Conditions of a server, by SQLSTATE, that pass by themselves: too many connections; it is
@@ -39,6 +40,7 @@ pub struct Postgres {
     /// Connections of the sinks.
     pub writer: PgPool,
     operator: Option<PgPool>,
+    api: Option<PgPool>,
     service: Service,
 }
 
@@ -66,8 +68,20 @@ impl Postgres {
             PostgresPlace::Server {
                 writer,
                 operator,
+                api,
                 connections,
-            } => Self::connect(writer, operator.as_deref(), *connections, starting).await,
+            } => {
+                let mut postgres =
+                    Self::connect(writer, operator.as_deref(), *connections, starting).await?;
+                // Connected to when somebody asks: most processes serve nobody.
+                postgres.api = api.as_deref().map(|options| {
+                    PgPoolOptions::new()
+                        .max_connections(API_CONNECTIONS)
+                        .acquire_timeout(CONNECT_TIMEOUT)
+                        .connect_lazy_with(options.clone())
+                });
+                Ok(postgres)
+            }
         }
     }
 
@@ -82,6 +96,7 @@ impl Postgres {
         Ok(Self {
             writer: connect(database::WRITER, WRITER_CONNECTIONS).await?,
             operator: Some(connect(database::OPERATOR, OPERATOR_CONNECTIONS).await?),
+            api: Some(connect(database::API, API_CONNECTIONS).await?),
             service: Service::Embedded(Box::new(postgres)),
         })
     }
@@ -110,6 +125,7 @@ impl Postgres {
         Ok(Self {
             writer: database::connect(writer.clone(), connections).await?,
             operator,
+            api: None,
             service: Service::Server(probe(writer)),
         })
     }
@@ -122,6 +138,11 @@ impl Postgres {
         self.operator
             .as_ref()
             .context("this process doesn't read the database as an operator")
+    }
+
+    /// Connections of shoppers' and creators' requests, where there are any.
+    pub fn api(&self) -> Option<&PgPool> {
+        self.api.as_ref()
     }
 
     /// How to make a second ledger beside this one.
@@ -175,6 +196,9 @@ impl Postgres {
         self.writer.close().await;
         if let Some(operator) = self.operator {
             operator.close().await;
+        }
+        if let Some(api) = self.api {
+            api.close().await;
         }
         match self.service {
             Service::Embedded(postgres) => Ok(postgres.stop().await?),

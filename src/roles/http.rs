@@ -1,11 +1,14 @@
 //! One port per process: health and metrics of every role, and the endpoints of those that have
 //! any.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
 
-use api::{Api, BearerToken, Tokens};
+use api::{
+    Api,
+    auth::{BearerToken, CodeSender, Tokens},
+};
 use axum::Router;
-use ingest::{Ingest, ServerLimits};
+use ingest::Ingest;
 use operations::{
     commands::Commands,
     creator_analytics::CreatorAnalytics,
@@ -13,45 +16,66 @@ use operations::{
     payout_run::PayoutRuns,
 };
 use secrecy::{ExposeSecret, SecretString};
+use sinks::payouts::sms::SmsGateway;
 use tokio::net::TcpListener;
+use web::{
+    ServerLimits,
+    rate_limit::{AddressLimits, CallerLimits},
+};
 
-use super::{Role, Roles, Shared};
+use super::{Role, Roles, Shared, one_time_codes::OneTimeCodes};
+
+/// Requests a minute and address on public endpoints (specification, section 4).
+const REQUESTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
+
+/// How the endpoints are set up.
+pub(super) struct Serving {
+    pub(super) ingest: ingest::Settings,
+    pub(super) public_url: String,
+    pub(super) messages: Option<Arc<dyn SmsGateway>>,
+    pub(super) payout_runs: Option<PayoutRuns>,
+    pub(super) delivery_reports: Option<(ReportFields, SecretString)>,
+}
 
 /// The endpoints of these roles.
 pub(super) fn router(
     shared: &Shared<'_>,
     roles: &BTreeSet<Role>,
-    settings: ingest::Settings,
-    payout_runs: Option<PayoutRuns>,
-    reports: Option<(ReportFields, SecretString)>,
+    serving: Serving,
 ) -> anyhow::Result<Router> {
+    let settings = serving.ingest.clone();
+    let limits = AddressLimits::new(REQUESTS_PER_MINUTE, &shared.registry)?;
+    let limits = Arc::new(limits);
     let mut router = if roles.contains(&Role::Api) {
-        api::router(Arc::new(operators_api(shared, payout_runs, reports)?))
+        api::router(Arc::new(api(shared, serving, Arc::clone(&limits))?))
     } else {
         api::monitoring(shared.health(), shared.registry.clone())
     };
     if roles.contains(&Role::Ingest) {
-        router = router.merge(ingest::router(ingest(shared, settings)?));
+        router = router.merge(ingest::router(ingest(shared, settings, limits)?));
     }
-    Ok(router)
+    Ok(api::with_request_ids(router))
 }
 
-fn operators_api(
-    shared: &Shared<'_>,
-    payout_runs: Option<PayoutRuns>,
-    reports: Option<(ReportFields, SecretString)>,
-) -> anyhow::Result<Api> {
+fn api(shared: &Shared<'_>, serving: Serving, limits: Arc<AddressLimits>) -> anyhow::Result<Api> {
     let platform = shared.platform;
     let secrets = platform.secrets()?;
-    let (fields, report_secret) = reports.unzip();
+    let codes = serving.messages.map(OneTimeCodes::new);
+    let (fields, report_secret) = serving.delivery_reports.unzip();
     Ok(Api {
         pool: platform.operator()?.clone(),
+        scoped_pool: platform.api().cloned(),
+        clock: Arc::clone(&platform.clock),
+        contacts: secrets.contacts()?,
+        codes: codes.map(|codes| Arc::new(codes) as Arc<dyn CodeSender>),
+        public_url: serving.public_url,
+        callers: CallerLimits::new(limits, serving.ingest.trusted_proxies),
         commands: Commands::new(
             Arc::clone(&platform.log),
             Arc::clone(&platform.clock),
             shared.event_id_source()?,
         ),
-        payout_runs,
+        payout_runs: serving.payout_runs,
         delivery_reports: fields.map(|fields| DeliveryReports {
             pool: platform.writer.clone(),
             clock: Arc::clone(&platform.clock),
@@ -68,11 +92,16 @@ fn operators_api(
             cron: Some(BearerToken::new(&secrets.cron_token)),
             delivery_reports: report_secret.map(|secret| BearerToken::new(secret.expose_secret())),
             operator: Some(BearerToken::new(&secrets.operator_token)),
+            jwt: secrets.jwt_keys()?,
         },
     })
 }
 
-fn ingest(shared: &Shared<'_>, settings: ingest::Settings) -> anyhow::Result<Arc<Ingest>> {
+fn ingest(
+    shared: &Shared<'_>,
+    settings: ingest::Settings,
+    limits: Arc<AddressLimits>,
+) -> anyhow::Result<Arc<Ingest>> {
     let platform = shared.platform;
     let secrets = platform.secrets()?;
     let dependencies = ingest::Dependencies {
@@ -82,6 +111,7 @@ fn ingest(shared: &Shared<'_>, settings: ingest::Settings) -> anyhow::Result<Arc
         token_keys: secrets.token_keys()?,
         contact_key: secrets.contact_key(),
         event_ids: shared.event_ids()?,
+        limits,
     };
     Ok(Ingest::new(dependencies, settings, &shared.registry)?)
 }
@@ -90,7 +120,7 @@ impl Roles {
     pub(super) fn serve(&mut self, shared: &Shared<'_>, listener: TcpListener, router: Router) {
         let shutdown = shared.shutdown.clone();
         self.spawn("http", async move {
-            ingest::serve(
+            web::serve(
                 listener,
                 router,
                 ServerLimits::default(),

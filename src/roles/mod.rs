@@ -2,6 +2,7 @@
 //! as `up` and the demo run them over a [`Platform`].
 
 mod http;
+mod one_time_codes;
 mod role;
 mod wiring;
 
@@ -49,11 +50,13 @@ pub struct RoleOptions {
     pub listener: TcpListener,
     /// How ingest is set up.
     pub ingest: ingest::Settings,
+    /// What smart links begin with.
+    pub public_url: String,
     /// How gift cards are made; without it payouts stay queued.
     pub payouts: Option<PayoutsConfig>,
     /// When payouts are made and compared without being asked for; without it, never.
     pub payout_schedule: Option<PayoutSchedule>,
-    /// How gift cards' codes are sent; without it, no role here makes any.
+    /// How gift cards' codes and one-time codes are sent; without it, no role here makes any.
     pub messages: Option<Arc<dyn SmsGateway>>,
     /// How long things are kept.
     pub retention: Periods,

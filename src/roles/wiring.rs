@@ -19,7 +19,7 @@ use sinks::{
     payouts::{Dispatcher, Notices, PayoutsConfig, sms::SmsGateway},
 };
 
-use super::{Role, RoleOptions, Roles, Shared};
+use super::{Role, RoleOptions, Roles, Shared, http::Serving};
 use crate::{
     platform::Platform,
     schedules::{self, PayoutSchedule},
@@ -35,6 +35,7 @@ impl Roles {
             roles,
             listener,
             ingest,
+            public_url,
             payouts,
             payout_schedule,
             messages,
@@ -44,7 +45,7 @@ impl Roles {
             committed,
         } = options;
         let payout_runs = shared.payout_runs(payouts.as_ref());
-        let rail = payouts.zip(messages);
+        let rail = payouts.zip(messages.clone());
         for role in &roles {
             match role {
                 // Served below, on one port.
@@ -68,7 +69,17 @@ impl Roles {
                 }
             }
         }
-        let router = super::http::router(shared, &roles, ingest, payout_runs, delivery_reports)?;
+        let router = super::http::router(
+            shared,
+            &roles,
+            Serving {
+                ingest,
+                public_url,
+                messages,
+                payout_runs,
+                delivery_reports,
+            },
+        )?;
         self.serve(shared, listener, router);
         Ok(())
     }

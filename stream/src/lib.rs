@@ -31,6 +31,7 @@ mod log;
 mod memory;
 mod record;
 pub mod registry;
+pub mod request_id;
 mod retention;
 
 pub use admission::Limits;

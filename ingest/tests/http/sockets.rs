@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use ingest::{Limits, ServerLimits, Settings};
+use ingest::{Limits, Settings};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
+use web::ServerLimits;
 
 use crate::world::{Config, World, read_to_end};
 
@@ -163,6 +164,23 @@ async fn connections_beyond_the_limit_wait_for_room() {
         .expect("its turn came")
         .expect("answered");
     assert_eq!(answer.status, 404);
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_make_room_for_those_that_do() {
+    let world = with_server(ServerLimits {
+        connections_max: 16,
+        header_timeout: Duration::from_millis(200),
+        ..ServerLimits::default()
+    })
+    .await;
+    let mut silent = Vec::new();
+    for _ in 0..64 {
+        let connection = TcpStream::connect(world.address).await;
+        silent.push(connection.expect("the server listens"));
+    }
+    let answer = timeout(FOR_EVER, world.get("/v1/events/conversion?p1=7"));
+    assert_eq!(answer.await.expect("its turn came").ignored(), None);
 }
 
 #[tokio::test]

@@ -1,14 +1,16 @@
 //! A server on an ephemeral port, its log, and a client that speaks bytes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::Write,
     net::SocketAddr,
+    num::NonZeroU32,
     sync::{Arc, Mutex},
 };
 
 use arc_swap::ArcSwap;
-use ingest::{Dependencies, Ingest, ServerLimits, Settings, router, serve};
+use hmac::{Hmac, KeyInit, Mac};
+use ingest::{Dependencies, Ingest, Settings, router};
 use prometheus::{Registry, proto::MetricFamily};
 use schemas::{
     Amount, CampaignId, Currency, LinkId, NetworkId, OfferId, TenantId, Timestamp, Topic, codec,
@@ -31,13 +33,24 @@ use tokio::{
     task::JoinHandle,
 };
 use uuid::Uuid;
+use web::{ServerLimits, rate_limit::AddressLimits, serve};
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 pub const LINK: LinkId = LinkId::new(Uuid::from_u128(0x11));
 pub const BROKEN_LINK: LinkId = LinkId::new(Uuid::from_u128(0x12));
 pub const TENANT: TenantId = TenantId::new(Uuid::from_u128(0x21));
+/// A tenant with a domain of its own.
+pub const OTHER_TENANT: TenantId = TenantId::new(Uuid::from_u128(0x22));
+pub const OTHER_CAMPAIGN: CampaignId = CampaignId::new(Uuid::from_u128(0x33));
 pub const CAMPAIGN: CampaignId = CampaignId::new(Uuid::from_u128(0x31));
 pub const OFFER: OfferId = OfferId::new(41);
+/// A campaign that is archived, of the tenant with a domain of its own; its link; and a link of
+/// another campaign of that tenant.
+pub const ARCHIVED_CAMPAIGN: CampaignId = CampaignId::new(Uuid::from_u128(0x32));
+pub const ENDED_LINK: LinkId = LinkId::new(Uuid::from_u128(0x13));
+pub const OWN_LINK: LinkId = LinkId::new(Uuid::from_u128(0x14));
+/// Clicks that an address may make.
+pub const CLICKS_PER_MINUTE: u32 = 100;
 /// A network instance that asks for `SECURITY_TOKEN`, and whose clocks are 330 minutes ahead.
 pub const GUARDED_NETWORK: NetworkId = NetworkId::new(2);
 pub const SECURITY_TOKEN: &str = "open sesame";
@@ -73,6 +86,18 @@ pub struct Answer {
 impl Answer {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).expect("a JSON body")
+    }
+
+    /// The code of a problem.
+    pub fn code(&self) -> String {
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let json = self.json();
+        assert_eq!(json["status"], self.status);
+        assert!(
+            json["user_message"].is_string() && json["detail"].is_string(),
+            "{json}"
+        );
+        json["code"].as_str().expect("a code").to_owned()
     }
 
     /// The reason of an ignored postback; `None` when it was plainly accepted.
@@ -114,6 +139,8 @@ impl World {
         let faults = faulty.faults();
         let registry = Registry::new();
         let event_ids = Arc::new(Mutex::new(EventIds::new(1).expect("an instance")));
+        let per_minute = NonZeroU32::new(CLICKS_PER_MINUTE).expect("not zero");
+        let limits = AddressLimits::new(per_minute, &registry).expect("registered");
         let dependencies = Dependencies {
             log: Arc::new(faulty),
             clock: clock.clone(),
@@ -121,6 +148,7 @@ impl World {
             token_keys: token_keys(),
             contact_key: ContactKey::new([7; 32]),
             event_ids: event_ids.clone(),
+            limits: Arc::new(limits),
         };
         let ingest = Ingest::new(dependencies, config.settings, &registry).expect("valid settings");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -222,6 +250,15 @@ impl World {
     }
 }
 
+/// The header of a signed request, as `docs/api.md` describes it.
+pub fn signature(secret: &str, at: Timestamp, query: &str, body: &str) -> String {
+    let at = at.millis() / 1_000;
+    let mut signed = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");
+    signed.update(format!("{at}\n{query}\n{body}").as_bytes());
+    let signed = hex::encode(signed.finalize().into_bytes());
+    format!("X-Hissaback-Signature: t={at},v1={signed}\r\n")
+}
+
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address)
         .await
@@ -264,12 +301,7 @@ pub fn token_keys() -> TokenKeys {
 }
 
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    hex::encode(Sha256::digest(bytes))
 }
 
 fn only<T>(value: T) -> Versions<T> {
@@ -301,16 +333,16 @@ fn offer(tracking_url: &str) -> Offer {
 }
 
 fn reference() -> ReferenceData {
-    let campaign = Campaign {
-        tenant_id: TENANT,
+    let campaign = |tenant_id| Campaign {
+        tenant_id,
         terms: only(CampaignTerms {
             share: None,
             attribution_window_days: 30,
         }),
     };
-    let link = |slug: &str, offer_id| Link {
+    let link = |slug: &str, campaign_id, offer_id| Link {
         slug: slug.to_owned(),
-        campaign_id: CAMPAIGN,
+        campaign_id,
         offer_id,
     };
     let open = Network {
@@ -326,7 +358,13 @@ fn reference() -> ReferenceData {
         ..open.clone()
     };
     ReferenceData {
-        campaigns: HashMap::from([(CAMPAIGN, campaign)]),
+        campaigns: HashMap::from([
+            (CAMPAIGN, campaign(TENANT)),
+            (ARCHIVED_CAMPAIGN, campaign(OTHER_TENANT)),
+            (OTHER_CAMPAIGN, campaign(OTHER_TENANT)),
+        ]),
+        closed_campaigns: HashSet::from([ARCHIVED_CAMPAIGN]),
+        domains: HashMap::from([("shop.creator.example".to_owned(), OTHER_TENANT)]),
         offers: HashMap::from([
             (
                 OFFER,
@@ -335,12 +373,16 @@ fn reference() -> ReferenceData {
             (OfferId::new(42), offer("javascript:alert(1)")),
         ]),
         links: HashMap::from([
-            (LINK, link("diwali", OFFER)),
-            (BROKEN_LINK, link("broken", OfferId::new(42))),
+            (LINK, link("diwali", CAMPAIGN, OFFER)),
+            (BROKEN_LINK, link("broken", CAMPAIGN, OfferId::new(42))),
+            (ENDED_LINK, link("ended", ARCHIVED_CAMPAIGN, OFFER)),
+            (OWN_LINK, link("own", OTHER_CAMPAIGN, OFFER)),
         ]),
         slugs: HashMap::from([
             ("diwali".to_owned(), LINK),
             ("broken".to_owned(), BROKEN_LINK),
+            ("ended".to_owned(), ENDED_LINK),
+            ("own".to_owned(), OWN_LINK),
         ]),
         networks: HashMap::from([(NetworkId::new(1), open), (GUARDED_NETWORK, guarded)]),
         ..ReferenceData::default()

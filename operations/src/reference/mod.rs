@@ -20,6 +20,7 @@ use std::{
 };
 
 use schemas::{Timestamp, UserId, contact::ContactKey, events::PayoutMeans};
+use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use sinks::sealing::{KeyRing, SealingError, Subject};
 use sqlx::{PgConnection, PgPool, Postgres};
@@ -45,6 +46,30 @@ pub struct Contacts {
     pub hashed: ContactKey,
     /// Seals for those who need the plain text.
     pub sealed: KeyRing,
+}
+
+impl Contacts {
+    /// A key to compare contacts by, and keys to keep them under, as [`KeyRing::parse`] reads them.
+    ///
+    /// # Errors
+    /// When the ring can't be read.
+    pub fn new(hashed: ContactKey, sealed: &SecretString) -> Result<Self, SealingError> {
+        let sealed = KeyRing::parse(sealed)?;
+        Ok(Self { hashed, sealed })
+    }
+
+    /// A person's phone number as `users.phone_sealed` keeps it.
+    ///
+    /// # Errors
+    /// When it can't be sealed.
+    pub fn seal_phone(
+        &self,
+        user_id: UserId,
+        phone: &SecretString,
+    ) -> Result<Vec<u8>, SealingError> {
+        let sealed = self.sealed.seal(Subject::Phone(user_id), phone)?;
+        Ok(sealed.to_bytes())
+    }
 }
 
 /// Why a file isn't taken.

@@ -114,6 +114,8 @@ pub struct RetentionSummary {
     pub final_before: Option<Timestamp>,
     /// Claims past their period that aren't settled: they keep their month, and those after it.
     pub unsettled_claims: i64,
+    /// One-time codes, sessions and idempotency keys that nobody asks for any more, and that went.
+    pub sign_ins: i64,
     /// Records of the log that were forgotten.
     pub log_records: u64,
 }
@@ -194,6 +196,10 @@ async fn run_alone(
         }
     }
     if !dry_run {
+        summary.sign_ins = sqlx::query_scalar("SELECT expired_sign_ins_removed($1)")
+            .bind(now.to_datetime())
+            .fetch_one(pool)
+            .await?;
         summary.dropped = months::drop_detached(pool).await?;
         if let Some(client) = stores.clickhouse {
             summary.dropped_in_analytics = analytics::drop_clicks(client, clicks_from).await?;

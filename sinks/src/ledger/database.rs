@@ -15,6 +15,8 @@ pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres"
 pub const WRITER: &str = "hissaback_writer";
 /// Role of operators and their commands.
 pub const OPERATOR: &str = "hissaback_operator";
+/// Role of requests of shoppers and creators: the rows of the tenant or user that is set.
+pub const API: &str = "hissaback_api";
 
 /// Why the schema can't be brought up to date.
 #[derive(Debug, thiserror::Error)]

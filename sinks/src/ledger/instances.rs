@@ -23,7 +23,7 @@ pub struct InstanceLease {
 /// What ends a lease.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
-    /// Every one of the 1,024 numbers is leased.
+    /// Every one of the 512 numbers is leased.
     #[error("all instance numbers are leased; one is free again 60 seconds after its process ends")]
     NoneFree,
     /// Somebody else holds it: drawing on would double ids.
@@ -62,7 +62,7 @@ impl InstanceLease {
         let instance = sqlx::query_scalar(
             "INSERT INTO event_id_instances (instance, leased_until, holder)
              SELECT number, now() + make_interval(secs => $1), $2
-             FROM generate_series(0, 1023) AS number
+             FROM generate_series(0, 511) AS number
              WHERE NOT EXISTS (SELECT FROM event_id_instances
                                WHERE instance = number AND leased_until > now())
              ORDER BY number LIMIT 1

@@ -3,7 +3,12 @@
 mod rates;
 mod rules;
 
-use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
@@ -36,6 +41,8 @@ pub async fn load(pool: &PgPool) -> Result<ReferenceData, LedgerError> {
     let mut data = ReferenceData {
         tenants: tenants(&mut transaction).await?,
         campaigns: campaigns(&mut transaction).await?,
+        closed_campaigns: closed_campaigns(&mut transaction).await?,
+        domains: domains(&mut transaction).await?,
         offers: offers(&mut transaction).await?,
         networks: networks(&mut transaction).await?,
         shared_contacts: shared_contacts(&mut transaction).await?,
@@ -280,6 +287,27 @@ async fn shared_contacts(
             ))
         })
         .collect()
+}
+
+async fn closed_campaigns(
+    connection: &mut PgConnection,
+) -> Result<HashSet<CampaignId>, LedgerError> {
+    let ids = sqlx::query_scalar("SELECT campaign_id FROM campaigns WHERE status <> 'active'")
+        .fetch_all(connection)
+        .await?;
+    Ok(ids.into_iter().map(CampaignId::new).collect())
+}
+
+async fn domains(connection: &mut PgConnection) -> Result<HashMap<String, TenantId>, LedgerError> {
+    let rows: Vec<(String, uuid::Uuid)> = sqlx::query_as(
+        "SELECT lower(custom_domain), tenant_id FROM tenants WHERE custom_domain IS NOT NULL",
+    )
+    .fetch_all(connection)
+    .await?;
+    let named = rows
+        .into_iter()
+        .map(|(domain, tenant)| (domain, TenantId::new(tenant)));
+    Ok(named.collect())
 }
 
 async fn load_links(

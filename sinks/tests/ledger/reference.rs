@@ -29,7 +29,8 @@ fn percentage(hundredths: u16) -> Percentage {
 /// `$1` tenant, `$2` campaign, `$3` link, `$4` to `$6` people, `$7` when.
 async fn seed(operator: &PgPool) {
     for statement in [
-        "INSERT INTO tenants (tenant_id, name) VALUES ($1, 'a creator')",
+        "INSERT INTO tenants (tenant_id, name, custom_domain)
+            VALUES ($1, 'a creator', 'Shop.Creator.example')",
         "INSERT INTO tenant_versions VALUES
             ($1, 1, $7, 60, 2.5, 1.75, 0.5, 100, true, 'standard'),
             ($1, 2, $7 + interval '1 day', 55, 0, 0, 0, 1, false, 'gold')",
@@ -40,7 +41,9 @@ async fn seed(operator: &PgPool) {
              45, false, 'accept'),
             (1, 2, $7 + interval '2 days', 'https://shop.example/', 'INR', 'percentage', 9, NULL,
              NULL, 30, true, 'reject')",
-        "INSERT INTO campaigns VALUES ($2, $1, 'a campaign')",
+        "INSERT INTO campaigns VALUES
+            ($2, $1, 'a campaign'), (gen_random_uuid(), $1, 'a former one', 'archived'),
+            (gen_random_uuid(), $1, 'one that rests', 'paused')",
         "INSERT INTO campaign_versions VALUES
             ($2, $1, 1, $7, 62.5, 14), ($2, $1, 2, $7 + interval '1 day', NULL, 30)",
         "INSERT INTO links VALUES ($3, $1, $2, 1, 'summer-shoes')",
@@ -171,6 +174,11 @@ async fn everything_that_operators_saved_is_read_back() {
         14
     );
     assert_eq!(campaign.terms.as_of(later).value.share, None);
+
+    let domain = data.domains.get("shop.creator.example");
+    assert_eq!((domain, data.domains.len()), (Some(&tenant(1)), 1));
+    assert_eq!(data.closed_campaigns.len(), 2);
+    assert!(!data.closed_campaigns.contains(&CampaignId::new(CAMPAIGN)));
 
     let link = data.slugs["summer-shoes"];
     assert_eq!(link, LinkId::new(LINK));

@@ -114,10 +114,12 @@ impl DemoStage {
             Arc::new(FileSmsGateway::open(&data_dir.join("messages.jsonl"))?);
         let commits = Arc::new(Mutex::new(Commits::new()));
         let noted = Arc::clone(&commits);
+        let public_url = format!("http://{}", listener.local_addr()?);
         let options = RoleOptions {
             roles: Role::ALL.into(),
             listener,
             ingest: ingest::Settings::default(),
+            public_url,
             payouts: Some(payouts),
             payout_schedule: None,
             messages: Some(sms),

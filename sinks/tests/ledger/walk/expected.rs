@@ -17,7 +17,7 @@ pub(super) enum Rows {
 /// INSERT, UPDATE, DELETE (the owner may all, the API reads); whose rows the API sees.
 pub(super) type Table = (&'static str, &'static str, &'static str, &'static str, Rows);
 
-pub(super) const TABLES: [Table; 53] = [
+pub(super) const TABLES: [Table; 57] = [
     ("_sqlx_migrations", "", "", "", Rows::None),
     ("analytics_computations", "SU", "S", "", Rows::None),
     ("analytics_positions", "SIU", "S", "", Rows::None),
@@ -38,6 +38,7 @@ pub(super) const TABLES: [Table; 53] = [
     ("fold_locks", "SIUD", "", "", Rows::None),
     ("fraud_rule_sets", "S", "SI", "S", Rows::None),
     ("healed_positions", "SIUD", "", "", Rows::None),
+    ("idempotency_keys", "", "", "", Rows::None),
     ("ledger", "SIUD", "S", "S", Rows::TenantOrUser),
     ("ledger_epoch", "SIUD", "S", "", Rows::None),
     ("links", "S", "SI", "S", Rows::Tenant),
@@ -47,6 +48,7 @@ pub(super) const TABLES: [Table; 53] = [
     ("offer_goal_rates", "S", "SI", "S", Rows::All),
     ("offer_versions", "S", "SI", "S", Rows::All),
     ("offers", "S", "SI", "S", Rows::All),
+    ("one_time_codes", "", "", "", Rows::None),
     ("order_claims", "SIUD", "S", "", Rows::None),
     ("orders", "SIUD", "S", "", Rows::None),
     ("outbox", "SIUD", "S", "", Rows::None),
@@ -61,8 +63,10 @@ pub(super) const TABLES: [Table; 53] = [
     ("positions_applied", "SIUD", "S", "", Rows::None),
     ("positions_applied_beyond", "SIUD", "S", "", Rows::None),
     ("postings", "SI", "S", "S", Rows::TenantOrUser),
+    ("refresh_tokens", "", "", "", Rows::None),
     ("reports", "S", "S", "S", Rows::None),
     ("retired_reports", "SD", "S", "S", Rows::None),
+    ("sessions", "", "", "", Rows::None),
     ("tenant_locks", "S", "SI", "S", Rows::Tenant),
     ("tenant_members", "S", "SI", "", Rows::None),
     ("tenant_versions", "S", "SI", "S", Rows::Tenant),
@@ -121,7 +125,7 @@ pub(super) const HIDDEN: [(&str, &str, &[&str]); 14] = [
 ];
 
 /// Functions, and the roles besides the owner that may call them.
-pub(super) const FUNCTIONS: [(&str, &[&str]); 17] = [
+pub(super) const FUNCTIONS: [(&str, &[&str]); 28] = [
     ("add_partition", &[]),
     ("add_phone", &[OPERATOR]),
     ("contacts_to_reseal", &[OPERATOR]),
@@ -132,12 +136,23 @@ pub(super) const FUNCTIONS: [(&str, &[&str]); 17] = [
     ("ensure_partitions", &[OPERATOR, WRITER]),
     ("erase_addresses", &[OPERATOR]),
     ("erase_user", &[OPERATOR]),
+    ("expired_sign_ins_removed", &[OPERATOR]),
+    ("forget_sign_ins", &[]),
+    ("idempotent_request_begun", &[API]),
+    ("idempotent_request_ended", &[API]),
     ("isolate", &[]),
+    ("one_time_code_requested", &[API]),
+    ("one_time_code_tried", &[API]),
     ("postings_sum_to_zero", &[]),
     ("refuse_all_but_lifting", &[]),
     ("refuse_change", &[]),
     ("reseal_contacts", &[OPERATOR]),
     ("retire_reports_before", &[OPERATOR]),
+    ("scope_opened", &[API]),
+    ("session_ended", &[API]),
+    ("session_refreshed", &[API]),
+    ("session_started", &[API]),
+    ("tenants_of", &[API]),
     ("unsettled_claims_before", &[OPERATOR]),
 ];
 

@@ -3,11 +3,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
+use axum::extract::ConnectInfo;
+use http::{HeaderMap, request::Parts};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use schemas::{Country, events::ClickSignals};
-
-use crate::trackier::known_country;
 
 /// More hops than any real chain of proxies has; further ones are not looked at.
 const HOPS_MAX: usize = 32;
@@ -52,6 +51,19 @@ pub struct Client {
 }
 
 impl Client {
+    /// The caller of a request that [`serve`](crate::serve) took in.
+    pub fn of_parts(parts: &Parts, trusted: &TrustedProxies) -> Self {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|ConnectInfo(socket)| socket.ip());
+        Self::of_request(peer, &parts.headers, trusted)
+    }
+
+    /// The address that the caller's requests are counted under. What a trusted proxy asks for
+    /// itself isn't counted.
+    pub fn counted_address(&self, trusted: &TrustedProxies) -> Option<IpAddr> {
+        self.address.filter(|address| !trusted.trust(*address))
+    }
+
     /// The caller of a request: behind trusted proxies the right-most address of
     /// `X-Forwarded-For` that is not a trusted proxy's itself. What stands left of it, the caller
     /// may have made up. An entry that is no address ends the search without one.
@@ -86,7 +98,7 @@ impl Client {
         Self {
             address: forwarded_for(headers, trusted, peer),
             peer_trusted: true,
-            country: known_country(country_code),
+            country: Country::known(country_code),
             signals,
         }
     }
