@@ -29,6 +29,7 @@ mod reference;
 mod replay;
 mod retention;
 mod silence;
+mod trackier;
 mod verification;
 mod what_if;
 mod world;
