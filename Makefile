@@ -2,13 +2,15 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts bench-replay bench-analytics check clean-data
+.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts bench bench-replay bench-analytics check clean-data
 
 CARGO_TARGET_DIR ?= target
 KILLS ?= 216
 PAYOUTS ?= 100000
 CONVERSIONS ?= 600000
 EVENTS ?= 10000000
+SCENARIO ?=
+FORM ?= short
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
 
@@ -53,6 +55,11 @@ payouts: export HISSABACK_PAYOUTS_REPORT = $(abspath $(CARGO_TARGET_DIR))/payout
 payouts: export HISSABACK_PAYOUTS_DOCUMENT = $(abspath docs/reliability.md)
 payouts: setup ## Make many payouts while things go wrong: make payouts PAYOUTS=100000 SEED=1
 	cargo test --locked --package sinks --test payouts_proof -- --ignored --nocapture as_many
+
+bench: setup-demo build ## Measure the product, and write docs/performance.md: make bench SCENARIO=day FORM=full
+	cargo build --locked --release --package harness
+	$(CARGO_TARGET_DIR)/release/harness $(SCENARIO) --form $(FORM) $(if $(filter command line,$(origin SEED)),--seed $(SEED)) \
+		--results $(CARGO_TARGET_DIR)/bench --document docs/performance.md
 
 bench-replay: export CONVERSIONS := $(CONVERSIONS)
 bench-replay: setup ## Replay a month of a shop, and measure it: make bench-replay CONVERSIONS=6000000
