@@ -12,10 +12,42 @@ use operations::{
     delivery_reports::{DeliveryReports, ReportFields},
     payout_run::PayoutRuns,
 };
+use rustix::process::{Resource, getrlimit, setrlimit};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
 use super::{Role, Roles, Shared};
+
+/// Connections at a time, where there are descriptors for them: each costs some 10 KiB.
+const CONNECTIONS_MAX: u64 = 16_384;
+/// Descriptors that connections leave to the log's files, databases and brokers.
+const DESCRIPTORS_KEPT: u64 = 1_024;
+/// However few descriptors there are.
+const CONNECTIONS_MIN: u64 = 64;
+
+/// As many connections as the process may have descriptors for, and a rest: a log that can't open
+/// its files since strangers hold every descriptor would take no postbacks.
+fn server_limits() -> ServerLimits {
+    let wanted = CONNECTIONS_MAX + DESCRIPTORS_KEPT;
+    let mut limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    let mut descriptors = current;
+    if current < wanted {
+        let raised = limit.maximum.map_or(wanted, |most| most.min(wanted));
+        limit.current = Some(raised);
+        match setrlimit(Resource::Nofile, limit) {
+            Ok(()) => descriptors = raised,
+            Err(error) => tracing::warn!(%error, "the limit on open files can't be raised"),
+        }
+    }
+    let connections = descriptors
+        .saturating_sub(DESCRIPTORS_KEPT)
+        .clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
+    ServerLimits {
+        connections_max: usize::try_from(connections).unwrap_or(usize::MAX),
+        ..ServerLimits::default()
+    }
+}
 
 /// The endpoints of these roles.
 pub(super) fn router(
@@ -90,13 +122,7 @@ impl Roles {
     pub(super) fn serve(&mut self, shared: &Shared<'_>, listener: TcpListener, router: Router) {
         let shutdown = shared.shutdown.clone();
         self.spawn("http", async move {
-            ingest::serve(
-                listener,
-                router,
-                ServerLimits::default(),
-                shutdown.cancelled(),
-            )
-            .await;
+            ingest::serve(listener, router, server_limits(), shutdown.cancelled()).await;
             Ok(())
         });
     }
