@@ -46,7 +46,7 @@ mod export;
 pub mod fates;
 pub mod healing;
 pub mod log_copy;
-
+pub mod offer_sync;
 mod originals;
 pub mod payout_hold;
 pub mod payout_run;

@@ -143,6 +143,7 @@ fn options(
             .daily
             .then(|| platform.scratch(configuration))
             .transpose()?,
+        network: configuration.trackier.schedule()?,
         committed: None,
     })
 }

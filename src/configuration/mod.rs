@@ -8,6 +8,7 @@ mod kafka;
 mod messages;
 mod retention;
 mod services;
+mod trackier;
 
 use std::{
     fs,
@@ -26,6 +27,7 @@ pub use kafka::{Kafka, SecurityProtocol};
 pub use messages::Messages;
 pub use retention::Retention;
 pub use services::{ClickHouse, Postgres, SchemaRegistry, SecretsSource};
+pub use trackier::{Daily, Trackier};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -47,6 +49,8 @@ pub struct Configuration {
     pub retention: Retention,
     /// The proof of replay, by schedule.
     pub verification: Verification,
+    /// The network's own API.
+    pub trackier: Trackier,
     /// Gift cards; without it, payouts are requested and stay queued.
     pub agcod: Option<Agcod>,
     /// How shoppers are told.

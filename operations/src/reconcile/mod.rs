@@ -14,6 +14,7 @@
 //! the snapshot, and goes through the same pipeline as everything else.
 
 mod breaks;
+pub mod daily;
 mod evidence;
 mod output;
 mod parked;
@@ -197,7 +198,7 @@ pub struct Reconciler {
 }
 
 /// Told of each break, in the order of lines; claims that the network doesn't list come last.
-pub trait BreakSink: Send {
+pub trait BreakSink: Send + Sync {
     /// Takes one.
     ///
     /// # Errors

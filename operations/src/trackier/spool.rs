@@ -109,6 +109,19 @@ impl Spool {
         })
     }
 
+    /// What a file holds a pull of; `None` where it isn't there, or empty.
+    ///
+    /// # Errors
+    /// When it can't be read, or holds something else.
+    pub fn kept(path: &Path) -> Result<Option<PullHeader>, SpoolError> {
+        match File::open(path) {
+            Ok(file) if file.metadata()?.len() == 0 => Ok(None),
+            Ok(file) => recall(&file).map(|(header, _, _)| Some(header)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn begin(file: File, header: PullHeader) -> Result<Self, SpoolError> {
         let mut spool = Self {
             file: BufWriter::new(file),
@@ -248,6 +261,7 @@ mod tests {
             .expect("kept");
         spool.keep("{\"_id\":\"b\"}").expect("kept");
         drop(spool);
+        assert_eq!(Spool::kept(&path).expect("read"), Some(header()));
         let later = PullHeader {
             as_of: Timestamp::from_millis(99_000_000),
             ..header()
@@ -277,6 +291,9 @@ mod tests {
         std::fs::write(&path, "somebody's letters\n").expect("written");
         let refused = Spool::open(&path, header());
         assert!(matches!(refused, Err(SpoolError::NoPull)));
+        assert!(Spool::kept(&path).is_err());
+        let nowhere = Spool::kept(&directory.path().join("nowhere"));
+        assert_eq!(nowhere.expect("not there"), None);
         assert_eq!(std::fs::read(&path).expect("read"), b"somebody's letters\n");
         let pull = directory.path().join("pull");
         drop(Spool::open(&pull, header()).expect("begun"));

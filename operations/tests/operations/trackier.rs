@@ -172,7 +172,7 @@ async fn a_day_that_does_not_settle_is_named() {
     let served = serve().await;
     fill(&served, 4);
     served.fake.cut_pages(2);
-    for (request, id) in [(2, 5), (4, 6), (7, 7)] {
+    for (request, id) in [(2, 5), (5, 6), (8, 7)] {
         served
             .fake
             .change_after(request, Change::Insert(conversion(id)));
