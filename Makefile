@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts bench bench-replay bench-analytics check clean-data
+.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts bench bench-peers setup-peers bench-replay bench-analytics check clean-data
 
 CARGO_TARGET_DIR ?= target
 KILLS ?= 216
@@ -59,6 +59,15 @@ payouts: setup ## Make many payouts while things go wrong: make payouts PAYOUTS=
 bench: setup-demo build ## Measure the product, and write docs/performance.md: make bench SCENARIO=day FORM=full
 	cargo build --locked --release --package harness
 	$(CARGO_TARGET_DIR)/release/harness $(SCENARIO) --form $(FORM) $(if $(filter command line,$(origin SEED)),--seed $(SEED)) \
+		--results $(CARGO_TARGET_DIR)/bench --document docs/performance.md
+
+setup-peers: setup-build
+	@scripts/setup.sh services kafka peers
+
+bench-peers: setup-peers build ## Measure what would be used instead, side by side: make bench-peers FORM=full
+	cargo build --locked --release --package harness
+	cargo build --locked --release --package stream --features broker --example kafka
+	$(CARGO_TARGET_DIR)/release/harness original connect --form $(FORM) $(if $(filter command line,$(origin SEED)),--seed $(SEED)) \
 		--results $(CARGO_TARGET_DIR)/bench --document docs/performance.md
 
 bench-replay: export CONVERSIONS := $(CONVERSIONS)

@@ -11,6 +11,7 @@ mod http;
 mod latencies;
 mod machine;
 mod oracle;
+mod peer;
 mod pictures;
 mod processes;
 mod product;
@@ -32,7 +33,7 @@ const SEED: u64 = 7;
 /// Measures the product.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// What to measure [default: everything]
+    /// What to measure [default: everything but peers]
     scenarios: Vec<Scenario>,
     /// How much of it
     #[arg(long, value_enum, default_value = "short")]
@@ -108,7 +109,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let mut scenarios = arguments.scenarios.clone();
     if scenarios.is_empty() {
-        scenarios = Scenario::value_variants().to_vec();
+        scenarios = Scenario::of_the_product();
     }
     for scenario in scenarios {
         let name = scenario.to_possible_value().context("every one is named")?;

@@ -3,8 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
-    fs,
+    env, fs,
     io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
@@ -64,7 +63,9 @@ impl Peer {
     /// # Errors
     /// A sentence that names what is missing.
     pub fn start(booking: Booking) -> anyhow::Result<Self> {
-        let home = tempfile::Builder::new().prefix("hissaback-peer-").tempdir()?;
+        let home = tempfile::Builder::new()
+            .prefix("hissaback-peer-")
+            .tempdir()?;
         // PostgreSQL's account has to pass through.
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
         let reference = home.path().join("reference.json");
@@ -77,7 +78,12 @@ impl Peer {
         );
         let mut child = Command::new(python)
             .arg(folder().join("original/peer.py"))
-            .args(["--booking", booking.name(), "--listen", &address.to_string()])
+            .args([
+                "--booking",
+                booking.name(),
+                "--listen",
+                &address.to_string(),
+            ])
             .arg("--data")
             .arg(home.path().join("data"))
             .arg("--reference")
@@ -91,7 +97,11 @@ impl Peer {
         BufReader::new(child.stdout.take().context("piped")?).read_line(&mut line)?;
         let Ok(up) = serde_json::from_str::<Up>(&line) else {
             let mut said = String::new();
-            child.stderr.take().context("piped")?.read_to_string(&mut said)?;
+            child
+                .stderr
+                .take()
+                .context("piped")?
+                .read_to_string(&mut said)?;
             child.wait()?;
             bail!("the original stack doesn't come up: {}", said.trim());
         };
@@ -182,7 +192,9 @@ impl Peer {
                 "{order}: {paise} paise are booked in {rows} rows, and {owed:?} are owed"
             );
         }
-        let wrong: i64 = sqlx::query_scalar(UNBALANCED).fetch_one(&mut connection).await?;
+        let wrong: i64 = sqlx::query_scalar(UNBALANCED)
+            .fetch_one(&mut connection)
+            .await?;
         ensure!(wrong == 0, "{wrong} claims or transactions don't balance");
         Ok(connection.close().await?)
     }

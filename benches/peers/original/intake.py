@@ -24,7 +24,7 @@ TASK = os.environ["PEER_TASK"]
 BROKER = os.environ["PEER_BROKER"]
 DATABASE = os.environ["PEER_DATABASE"]
 # Clicks are written one by one, or all that wait together.
-CLICKS_TOGETHER = os.environ["PEER_FORM"] == "batches"
+CLICKS_TOGETHER = os.environ["PEER_BOOKING"] == "batches"
 
 CLICK_SQL = """
     INSERT INTO clicks (click_id, link_id, user_id, country, user_agent, created_at)

@@ -1,7 +1,7 @@
 """Runs the original stack on this machine: PostgreSQL, RabbitMQ, uvicorn and Celery, each a child of
 this process, on loopback and Unix sockets, with data of their own.
 
-    python peer.py --form transactions|batches --data DIRECTORY --listen 127.0.0.1:PORT
+    python peer.py --booking transactions|batches --data DIRECTORY --listen 127.0.0.1:PORT
 
 It prints one line of JSON once everything answers, and ends with all that it started on SIGTERM,
 SIGINT, or when its standard input ends. A component that is missing is named, with status 2.
@@ -45,9 +45,9 @@ ERLANG_ARGUMENTS = (
 )
 INTAKE_WORKERS = 2
 # How many processes book, and how many messages each is sent ahead.
-FORMS = {
+BOOKINGS = {
     "transactions": {"task": "original.book", "workers": 8, "prefetch": 64},
-    "batches": {"task": "original.book_batch", "workers": 2, "prefetch": 400},
+    "batches": {"task": "original.book_batch", "workers": 1, "prefetch": 400},
 }
 
 
@@ -85,7 +85,6 @@ def check_packages() -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     for name, expected in wanted:
-        name = name.split("[")[0]
         try:
             found = version(name)
         except PackageNotFoundError:
@@ -275,11 +274,11 @@ def hundredths(percentage: str) -> int:
     return int(Decimal(percentage) * 100)
 
 
-def start_python(stack: Stack, form: str, listen: str, dsn: str, broker: str) -> None:
-    settings = FORMS[form]
+def start_python(stack: Stack, booking: str, listen: str, dsn: str, broker: str) -> None:
+    settings = BOOKINGS[booking]
     programs = Path(sys.executable).parent
     environment = {
-        "PEER_FORM": form,
+        "PEER_BOOKING": booking,
         "PEER_QUEUE": "conversions",
         "PEER_TASK": settings["task"],
         "PEER_PREFETCH": str(settings["prefetch"]),
@@ -334,7 +333,7 @@ def wait_for_end() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--form", choices=FORMS, required=True)
+    parser.add_argument("--booking", choices=BOOKINGS, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--listen", required=True)
     parser.add_argument("--reference", type=Path)
@@ -349,7 +348,7 @@ def main() -> int:
         dsn = start_postgres(stack)
         load(dsn, arguments.reference)
         broker = start_rabbitmq(stack)
-        start_python(stack, arguments.form, arguments.listen, dsn, broker)
+        start_python(stack, arguments.booking, arguments.listen, dsn, broker)
         print(json.dumps({"http": arguments.listen, "database": dsn}), flush=True)
         wait_for_end()
         return 0

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use ::ingest::{Dependencies, Ingest, ServerLimits, Settings, router};
@@ -17,7 +18,10 @@ use axum::{Router, routing::get};
 use clap::ValueEnum;
 use prometheus::Registry;
 use schemas::{contact::ContactKey, event_id::EventIds, token::TokenKeys};
-use stream::{EmbeddedLog, EmbeddedOptions, Log, SystemClock};
+use stream::{
+    EmbeddedLog, EmbeddedOptions, Log, SystemClock,
+    kafka::{AppendTimes, KafkaLog, KafkaSettings},
+};
 use tokio::net::TcpListener;
 
 use super::Plan;
@@ -52,17 +56,18 @@ pub enum Served {
 
 /// Where the broker is that the scenario `connect` runs.
 pub const BROKERS: &str = "127.0.0.1:9092";
+const KAFKA_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server as a child of its own, so that what it uses can be told from the generator.
-struct Server {
+pub struct Server {
     child: Child,
     /// It ends once this closes.
     pipe: Option<ChildStdin>,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Server {
-    fn start(served: Served, directory: &Path) -> anyhow::Result<Self> {
+    pub fn start(served: Served, directory: &Path) -> anyhow::Result<Self> {
         let name = served
             .to_possible_value()
             .context("every variant is named")?;
@@ -84,8 +89,12 @@ impl Server {
         })
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Lets it finish and close its log.
-    fn stop(&mut self) -> anyhow::Result<()> {
+    pub fn stop(&mut self) -> anyhow::Result<()> {
         drop(self.pipe.take());
         let status = self.child.wait()?;
         ensure!(status.success(), "the server ended with {status}");

@@ -35,6 +35,10 @@ pub enum Scenario {
     Restart,
     /// Ten thousand open connections
     Crowd,
+    /// The specification's original stack beside the product
+    Original,
+    /// Redpanda Connect beside the product's ingest, over Kafka
+    Connect,
 }
 
 /// How a run is to be.
@@ -56,6 +60,13 @@ impl Plan {
 }
 
 impl Scenario {
+    /// Those that need nothing but the product.
+    pub fn of_the_product() -> Vec<Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|scenario| !matches!(scenario, Self::Original | Self::Connect))
+            .collect()
+    }
+
     pub async fn run(self, plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
         match self {
             Self::Ingest => ingest::measure(plan, findings).await,
@@ -65,6 +76,8 @@ impl Scenario {
             Self::Replay => replay::measure(plan, findings).await,
             Self::Restart => restart::measure(plan, findings).await,
             Self::Crowd => crowd::measure(plan, findings).await,
+            Self::Original => original::measure(plan, findings).await,
+            Self::Connect => connect::measure(plan, findings).await,
         }
     }
 }

@@ -53,7 +53,11 @@ pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()>
         for booking in [Booking::Transactions, Booking::Batches] {
             let its = at_its_fastest(plan, booking, findings).await?;
             let name = booking.name();
-            findings.note(&format!("{name}: CPU time, of Hissaback's"), "×", its / cost);
+            findings.note(
+                &format!("{name}: CPU time, of Hissaback's"),
+                "×",
+                its / cost,
+            );
             if repetition == 0 {
                 at_a_pace(plan, booking, findings).await?;
             }
@@ -81,7 +85,12 @@ async fn at_its_fastest(
 
     let name = booking.name();
     let cost = {
-        let mut run = Run { name, peer: &peer, generator: &generator, findings };
+        let mut run = Run {
+            name,
+            peer: &peer,
+            generator: &generator,
+            findings,
+        };
         let cost = run.send(sales, Sending::Whole, "", &mut record).await?;
 
         // Without the click: what the postback alone costs.
@@ -89,7 +98,8 @@ async fn at_its_fastest(
         let clicks = generator.send(sales.clone(), pace, Sending::Clicks).await?;
         record.merge(clicks.record);
         let postbacks = Sending::Postbacks(Arc::new(clicks.tokens));
-        run.send(sales, postbacks, ", postback alone", &mut record).await?;
+        run.send(sales, postbacks, ", postback alone", &mut record)
+            .await?;
         cost
     };
     peer.judge(&record).await?;
@@ -127,18 +137,24 @@ impl Run<'_> {
 
         let name = self.name;
         let rate = conversions / seconds;
-        self.findings.note(&format!("{name}: {RATE}{what}"), "/s", rate);
+        self.findings
+            .note(&format!("{name}: {RATE}{what}"), "/s", rate);
         let cost = usage.cpu_seconds_total() / conversions * 1_000.0;
-        self.findings.note(&format!("{name}: {COST}{what}"), "s", cost);
+        self.findings
+            .note(&format!("{name}: {COST}{what}"), "s", cost);
         if clicked {
             let requests = self.generator.requests.load(Ordering::Relaxed) - requests;
             let requests = 1.0 + number(requests) / conversions;
             let title = format!("{name}: requests per conversion");
             self.findings.note(&title, "", requests);
-            for (part, whose) in [(Part::Pipeline, "Python and RabbitMQ"), (Part::Postgres, "PostgreSQL")] {
+            for (part, whose) in [
+                (Part::Pipeline, "Python and RabbitMQ"),
+                (Part::Postgres, "PostgreSQL"),
+            ] {
                 let seconds = usage.cpu_seconds.get(&part).copied().unwrap_or_default();
                 let title = format!("{name}: {whose}'s {COST}");
-                self.findings.note(&title, "s", seconds / conversions * 1_000.0);
+                self.findings
+                    .note(&title, "s", seconds / conversions * 1_000.0);
                 let title = format!("{name}: {whose}'s memory at its peak");
                 self.findings.note(&title, "MiB", usage.peak(part));
             }
@@ -160,7 +176,9 @@ async fn at_a_pace(plan: &Plan, booking: Booking, findings: &mut Findings) -> an
     let stop = Arc::new(AtomicBool::new(false));
     let looker = tokio::spawn(look(peer.database.clone(), Arc::clone(&stop)));
     let sending = Sending::Postbacks(Arc::new(clicks.tokens));
-    let sent = generator.send(sales, Pace::PerSecond(rate), sending).await?;
+    let sent = generator
+        .send(sales, Pace::PerSecond(rate), sending)
+        .await?;
     record.merge(sent.record);
     peer.settle(&record).await?;
     // One look more, after everything was committed.
