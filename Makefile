@@ -2,7 +2,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo build demo kafka test chaos payouts fuzz-api bench-replay bench-analytics check clean-data
+.PHONY: help setup setup-build setup-demo setup-peers build demo kafka test chaos payouts fuzz-api \
+	bench bench-peers bench-replay bench-analytics check clean-data
 
 CARGO_TARGET_DIR ?= target
 CASES ?= 10000
@@ -10,6 +11,8 @@ KILLS ?= 216
 PAYOUTS ?= 100000
 CONVERSIONS ?= 600000
 EVENTS ?= 10000000
+SCENARIO ?=
+FORM ?= short
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
 
@@ -59,6 +62,20 @@ payouts: setup ## Make many payouts while things go wrong: make payouts PAYOUTS=
 fuzz-api: export HISSABACK_FUZZ_CASES = $(CASES)
 fuzz-api: setup ## Try the API with requests made up from its description: make fuzz-api CASES=10000
 	cargo test --locked --package api --test api -- --nocapture requests_made_up
+
+bench: setup-demo build ## Measure the product, and write docs/performance.md: make bench SCENARIO=day FORM=full
+	cargo build --locked --release --package harness
+	$(CARGO_TARGET_DIR)/release/harness $(SCENARIO) --form $(FORM) $(if $(filter command line,$(origin SEED)),--seed $(SEED)) \
+		--results $(CARGO_TARGET_DIR)/bench --document docs/performance.md
+
+setup-peers: setup-build
+	@scripts/setup.sh services kafka peers
+
+bench-peers: setup-peers build ## Measure what would be used instead, side by side: make bench-peers FORM=full
+	cargo build --locked --release --package harness
+	cargo build --locked --release --package stream --features broker --example kafka
+	$(CARGO_TARGET_DIR)/release/harness original connect --form $(FORM) $(if $(filter command line,$(origin SEED)),--seed $(SEED)) \
+		--results $(CARGO_TARGET_DIR)/bench --document docs/performance.md
 
 bench-replay: export CONVERSIONS := $(CONVERSIONS)
 bench-replay: setup ## Replay a month of a shop, and measure it: make bench-replay CONVERSIONS=6000000

@@ -9,13 +9,17 @@
 #   scripts/setup.sh analysts   what only the tests need: chDB and pyarrow for Python
 #   scripts/setup.sh browser    what only the tests need: Chromium and its driver
 #   scripts/setup.sh api        what only the tests need: schemathesis, which makes requests up
-#   scripts/setup.sh            all of them; several can be named
+#   scripts/setup.sh            all of these; several can be named
+#   scripts/setup.sh peers      what only `make bench-peers` needs: RabbitMQ, the original stack's
+#                               Python packages, and Redpanda Connect, built with Go
 #
 # HISSABACK_CACHE_DIR names the cache directory; it is .cache in the checkout by default.
 set -euo pipefail
 
 scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly scripts
+peers=$(dirname "$scripts")/benches/peers
+readonly peers
 readonly cache=${HISSABACK_CACHE_DIR:-$(dirname "$scripts")/.cache}
 
 readonly postgres_major_min=15
@@ -335,6 +339,42 @@ set_up_browser() {
     say "Chromium: $(chromium --version)"
 }
 
+# What the product is measured against.
+set_up_peers() {
+    lock
+    if [[ ! -x /usr/lib/rabbitmq/bin/rabbitmq-server ]] || ! has erl || ! has epmd; then
+        can_use_apt || fail "RabbitMQ is missing: install it (Debian: rabbitmq-server)"
+        # The package would start a broker of its own, which nobody here needs: a directory where
+        # systemd looks first says that there is none.
+        local mask=/etc/systemd/system/rabbitmq-server.service made=no
+        if [[ ! -e $mask ]]; then
+            mkdir -p "$(dirname "$mask")"
+            ln -s /dev/null "$mask"
+            made=yes
+        fi
+        apt_install rabbitmq-server
+        [[ $made == no ]] || rm -f "$mask"
+    fi
+    set_up_python "$peers/original/requirements.txt" "$cache/python-peers"
+    set_up_connect
+    say "peers: $(dpkg-query -W rabbitmq-server 2>/dev/null || echo RabbitMQ)," \
+        "$cache/python-peers, $cache/redpanda-connect"
+}
+
+# Builds Redpanda Connect, if its sources here are others than those by which it was built.
+set_up_connect() {
+    local sources=$peers/redpanda-connect directory=$cache/redpanda-connect
+    local described
+    described=$(cat "$sources/main.go" "$sources/go.mod" "$sources/go.sum" | sha512sum)
+    [[ -f $directory/built-from && $(<"$directory/built-from") == "$described" ]] && return
+    has go || fail "Go is missing: install it (1.24 or later), to build Redpanda Connect"
+    say "building Redpanda Connect with Go into $directory"
+    mkdir -p "$directory"
+    (cd "$sources" && go build -mod=readonly -o "$directory/redpanda-connect" .) ||
+        fail "Redpanda Connect could not be built"
+    echo "$described" >"$directory/built-from"
+}
+
 (($# > 0)) || set -- build services kafka analysts browser api
 for part in "$@"; do
     case $part in
@@ -344,6 +384,10 @@ for part in "$@"; do
         analysts) set_up_analysts ;;
         browser) set_up_browser ;;
         api) set_up_api ;;
-        *) fail "unknown part '$part': build, services, kafka, analysts, browser, api, or nothing for all of them" ;;
+        peers) set_up_peers ;;
+        *)
+            fail "unknown part '$part': build, services, kafka, analysts, browser, api, peers, or" \
+                "nothing for all but peers"
+            ;;
     esac
 done

@@ -12,11 +12,11 @@ use hissaback::{
         self, audit::AuditArguments, backfill::BackfillArguments, contacts::ContactsArguments,
         dead_letters::DeadLettersArguments, demo::DemoArguments, erase::EraseArguments,
         explain::ExplainArguments, healthcheck::HealthcheckArguments, log_copy::LogArguments,
-        migrate::MigrateArguments, payout::PayoutArguments, reconcile::ReconcileArguments,
-        reference::ReferenceArguments, replay::ReplayArguments, retention::RetentionArguments,
-        role::RoleCommand, secrets::SecretsArguments, silence::SilenceArguments,
-        token::TokenArguments, unmatched::UnmatchedArguments, up::UpArguments,
-        verify::VerifyArguments, what_if::WhatIfArguments,
+        migrate::MigrateArguments, offers::OffersArguments, payout::PayoutArguments,
+        reconcile::ReconcileArguments, reference::ReferenceArguments, replay::ReplayArguments,
+        retention::RetentionArguments, role::RoleCommand, secrets::SecretsArguments,
+        silence::SilenceArguments, token::TokenArguments, unmatched::UnmatchedArguments,
+        up::UpArguments, verify::VerifyArguments, what_if::WhatIfArguments,
     },
     embedded::clickhouse::{EngineArguments, run_engine},
 };
@@ -38,10 +38,12 @@ enum Command {
     Demo(DemoArguments),
     /// Read a network's CSV export through the same pipeline as postbacks.
     Backfill(BackfillArguments),
-    /// Compare a network's CSV export with the ledger, and append what is missing or differs.
+    /// Compare a network's list with the ledger, and append what is missing or differs.
     Reconcile(ReconcileArguments),
     /// Tenants, offers, campaigns and links.
     Reference(ReferenceArguments),
+    /// Offers against the network's campaigns.
+    Offers(OffersArguments),
     /// Retire what is past its period, and make partitions ahead; `up` does it daily.
     Retention(RetentionArguments),
     /// Remove what is known of a person.
@@ -108,6 +110,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Backfill(arguments) => commands::block_on(commands::backfill::run(arguments)),
         Command::Reconcile(arguments) => commands::block_on(commands::reconcile::run(arguments)),
         Command::Reference(arguments) => commands::block_on(commands::reference::run(arguments)),
+        Command::Offers(arguments) => commands::block_on(commands::offers::run(arguments)),
         Command::Retention(arguments) => commands::block_on(commands::retention::run(arguments)),
         Command::Erase(arguments) => commands::block_on(commands::erase::run(arguments)),
         Command::Explain(arguments) => commands::block_on(commands::explain::run(arguments)),

@@ -24,6 +24,8 @@
 //! | [`reconcile`] | a network's CSV against the ledger, and what is missing as evidence |
 //! | [`explain`] | from a gift card to the raw reports' bytes, and back |
 //! | [`unmatched`], [`dead_letters`] | list, look, try again or match by hand, give up |
+//! | [`trackier`] | the network's own API, and a fake of it |
+//! | [`offer_sync`] | offers as the network's campaigns have them |
 //! | [`silence`] | campaigns that have gone quiet |
 //! | [`watch`] | those, and dead letters, as metrics |
 
@@ -44,6 +46,7 @@ mod export;
 pub mod fates;
 pub mod healing;
 pub mod log_copy;
+pub mod offer_sync;
 mod originals;
 pub mod payout_hold;
 pub mod payout_run;
@@ -53,6 +56,7 @@ pub mod reference;
 pub mod replay;
 pub mod retention;
 pub mod silence;
+pub mod trackier;
 pub mod unmatched;
 pub mod verification;
 pub mod watch;

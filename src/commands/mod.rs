@@ -13,6 +13,7 @@ pub mod healthcheck;
 pub mod ledger_dump;
 pub mod log_copy;
 pub mod migrate;
+pub mod offers;
 pub mod payout;
 pub mod pipeline;
 pub mod reconcile;

@@ -45,6 +45,7 @@ pub async fn run(
         retention: configuration.retention.periods()?,
         delivery_reports: None,
         verification: None,
+        network: None,
         committed: None,
     };
     let roles = Roles::start(&platform, options).await?;

@@ -7,7 +7,6 @@ use anyhow::{Context, bail, ensure};
 use axum::{Router, response::IntoResponse};
 use clap::Args;
 use http::{StatusCode, header};
-use web::ServerLimits;
 use prometheus::Registry;
 use sinks::payouts::sms::SmsGateway;
 use stream::SystemClock;
@@ -17,6 +16,7 @@ use tokio::{
     sync::oneshot,
     task::JoinHandle,
 };
+use web::ServerLimits;
 
 use super::InstallationArguments;
 use crate::{
@@ -146,6 +146,7 @@ fn options(
             .daily
             .then(|| platform.scratch(configuration))
             .transpose()?,
+        network: configuration.trackier.schedule()?,
         committed: None,
     })
 }

@@ -79,6 +79,7 @@ pub const OVERRIDES: &[Override] = &[
     number("DATABASE_CONNECTIONS", "postgres.connections"),
     text("CLICKHOUSE_URL", "clickhouse.url"),
     text("CLICKHOUSE_CLUSTER", "clickhouse.cluster"),
+    text("TRACKIER_API_KEY", "trackier.api_key"),
     text("AGCOD_ACCESS_KEY_ID", "agcod.access_key_id"),
     text("AGCOD_SECRET_ACCESS_KEY", "agcod.secret_access_key"),
     text("MESSAGES_TOKEN", "messages.token"),

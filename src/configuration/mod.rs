@@ -9,6 +9,7 @@ mod kafka;
 mod messages;
 mod retention;
 mod services;
+mod trackier;
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +29,7 @@ pub use kafka::{Kafka, SecurityProtocol};
 pub use messages::Messages;
 pub use retention::Retention;
 pub use services::{ClickHouse, Postgres, SchemaRegistry, SecretsSource};
+pub use trackier::{Daily, Trackier};
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -53,6 +55,8 @@ pub struct Configuration {
     pub postbacks: BTreeMap<String, Postbacks>,
     /// A redirect that runs in a content delivery network.
     pub edge: Edge,
+    /// The network's own API.
+    pub trackier: Trackier,
     /// Gift cards; without it, payouts are requested and stay queued.
     pub agcod: Option<Agcod>,
     /// How shoppers are told.

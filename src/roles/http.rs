@@ -15,6 +15,7 @@ use operations::{
     delivery_reports::{DeliveryReports, ReportFields},
     payout_run::PayoutRuns,
 };
+use rustix::process::{Resource, getrlimit, setrlimit};
 use secrecy::{ExposeSecret, SecretString};
 use sinks::payouts::sms::SmsGateway;
 use tokio::net::TcpListener;
@@ -35,6 +36,37 @@ pub(super) struct Serving {
     pub(super) messages: Option<Arc<dyn SmsGateway>>,
     pub(super) payout_runs: Option<PayoutRuns>,
     pub(super) delivery_reports: Option<(ReportFields, SecretString)>,
+}
+
+/// Connections at a time, where there are descriptors for them: each costs some 10 KiB.
+const CONNECTIONS_MAX: u64 = 16_384;
+/// Descriptors that connections leave to the log's files, databases and brokers.
+const DESCRIPTORS_KEPT: u64 = 1_024;
+/// However few descriptors there are.
+const CONNECTIONS_MIN: u64 = 64;
+
+/// As many connections as the process may have descriptors for, and a rest: a log that can't open
+/// its files since strangers hold every descriptor would take no postbacks.
+fn server_limits() -> ServerLimits {
+    let wanted = CONNECTIONS_MAX + DESCRIPTORS_KEPT;
+    let mut limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    let mut descriptors = current;
+    if current < wanted {
+        let raised = limit.maximum.map_or(wanted, |most| most.min(wanted));
+        limit.current = Some(raised);
+        match setrlimit(Resource::Nofile, limit) {
+            Ok(()) => descriptors = raised,
+            Err(error) => tracing::warn!(%error, "the limit on open files can't be raised"),
+        }
+    }
+    let connections = descriptors
+        .saturating_sub(DESCRIPTORS_KEPT)
+        .clamp(CONNECTIONS_MIN, CONNECTIONS_MAX);
+    ServerLimits {
+        connections_max: usize::try_from(connections).unwrap_or(usize::MAX),
+        ..ServerLimits::default()
+    }
 }
 
 /// The endpoints of these roles.
@@ -120,13 +152,7 @@ impl Roles {
     pub(super) fn serve(&mut self, shared: &Shared<'_>, listener: TcpListener, router: Router) {
         let shutdown = shared.shutdown.clone();
         self.spawn("http", async move {
-            web::serve(
-                listener,
-                router,
-                ServerLimits::default(),
-                shutdown.cancelled(),
-            )
-            .await;
+            web::serve(listener, router, server_limits(), shutdown.cancelled()).await;
             Ok(())
         });
     }

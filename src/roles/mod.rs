@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::role::Role;
 use crate::{
     platform::{Platform, register_health},
-    schedules::PayoutSchedule,
+    schedules::{NetworkSchedule, PayoutSchedule},
 };
 
 /// How long a payout run waits for the ledger to catch up.
@@ -64,6 +64,8 @@ pub struct RoleOptions {
     pub delivery_reports: Option<(ReportFields, SecretString)>,
     /// Where the whole log is folded anew once a day, if it is.
     pub verification: Option<ScratchConnections>,
+    /// What is done each day about what the network lists, if anything.
+    pub network: Option<NetworkSchedule>,
     /// Told of each report that the ledger committed.
     pub committed: Option<CommitObserver>,
 }

@@ -22,7 +22,7 @@ use sinks::{
 use super::{Role, RoleOptions, Roles, Shared, http::Serving};
 use crate::{
     platform::Platform,
-    schedules::{self, PayoutSchedule},
+    schedules::{self, NetworkSchedule, PayoutSchedule},
 };
 
 impl Roles {
@@ -42,6 +42,7 @@ impl Roles {
             retention,
             delivery_reports,
             verification,
+            network,
             committed,
         } = options;
         let payout_runs = shared.payout_runs(payouts.as_ref());
@@ -65,6 +66,9 @@ impl Roles {
                     self.start_schedules(shared, daily_payouts, retention)?;
                     if let Some(connections) = verification.clone() {
                         self.start_verification(shared, connections)?;
+                    }
+                    if let Some(schedule) = network.clone() {
+                        self.start_network(shared, schedule)?;
                     }
                 }
             }
@@ -279,6 +283,35 @@ impl Roles {
         let shutdown = shared.shutdown.clone();
         self.spawn("verification", async move {
             verification.run(shutdown).await;
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// The network's lists, once a day.
+    fn start_network(
+        &mut self,
+        shared: &Shared<'_>,
+        schedule: NetworkSchedule,
+    ) -> anyhow::Result<()> {
+        let Platform {
+            log, clock, writer, ..
+        } = shared.platform;
+        let secrets = shared.platform.secrets()?;
+        let platform = schedules::NetworkPlatform {
+            operator: shared.platform.operator()?.clone(),
+            writer: writer.clone(),
+            log: Arc::clone(log),
+            clock: Arc::clone(clock),
+            event_ids: shared.event_id_source()?,
+            token_keys: secrets.token_keys()?,
+            contacts: secrets.contacts()?,
+            reference: Arc::clone(&shared.reference),
+        };
+        let network = schedules::Network::new(platform, schedule, &shared.registry)?;
+        let shutdown = shared.shutdown.clone();
+        self.spawn("network schedule", async move {
+            network.run(shutdown).await;
             Ok(())
         });
         Ok(())

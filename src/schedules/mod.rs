@@ -1,7 +1,8 @@
-//! Scheduled work: the audit, the daily payout run with its retries, the daily comparison with the
-//! gift-card service, retention, and the daily verification.
+//! Scheduled work: the audit, the daily payout run with its retries, the daily comparisons with the
+//! gift-card service and with the network, retention, and the daily verification.
 
 mod audit;
+mod network;
 mod payouts;
 mod retention;
 mod verification;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use self::{
     audit::Audit,
+    network::{Apply, Network, NetworkPlatform, NetworkSchedule},
     payouts::{PayoutSchedule, Payouts},
     retention::Retention,
     verification::DailyVerification,

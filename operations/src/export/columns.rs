@@ -10,6 +10,9 @@ const REQUIRED: [&str; 3] = ["_id", "created", "status"];
 /// Our click id comes back in `p1`; where a network gives it back in `click_id`, there.
 const CLICK_COLUMNS: [&str; 2] = ["p1", "click_id"];
 
+/// Columns that hold the sale's amount.
+pub(super) const SALES: [&str; 2] = ["sale", "sale_amount"];
+
 /// A header that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
@@ -95,16 +98,16 @@ impl Columns {
             .map(std::str::from_utf8)
             .collect::<Result<_, _>>()
             .ok()?;
-        let code = |column: Option<usize>| -> Option<Currency> {
-            values.get(column?)?.trim().parse().ok()
-        };
-        let sale_currency = code(self.orig_sale_currency);
-        let row_currency = code(self.currency).or(default_currency);
-        let other = sale_currency.is_some() && sale_currency != row_currency;
+        let code = |column: Option<usize>| values.get(column?).copied();
+        let other = sale_in_another_currency(
+            code(self.orig_sale_currency),
+            code(self.currency),
+            default_currency,
+        );
         let pairs = self.names.iter().map(String::as_str).zip(values);
         Some(
             pairs
-                .filter(|(name, _)| !(other && matches!(*name, "sale" | "sale_amount")))
+                .filter(|(name, _)| !(other && SALES.contains(name)))
                 .collect(),
         )
     }
@@ -144,6 +147,17 @@ impl Columns {
         bytes.pop_if(|byte| *byte == b'\n');
         Some(bytes)
     }
+}
+
+/// Whether a sale is in another currency than its row's payout.
+pub(super) fn sale_in_another_currency(
+    sale: Option<&str>,
+    row: Option<&str>,
+    default_currency: Option<Currency>,
+) -> bool {
+    let code = |text: Option<&str>| -> Option<Currency> { text?.trim().parse().ok() };
+    let sale = code(sale);
+    sale.is_some() && sale != code(row).or(default_currency)
 }
 
 /// Whether the parameters that ingest redacts include this column.

@@ -1,5 +1,5 @@
-//! Reads a network's CSV export, row by row, with memory flat: what backfill and reconciliation
-//! have in common.
+//! Reads a network's list of conversions, row by row, with memory flat: what backfill and
+//! reconciliation have in common. A CSV export:
 //!
 //! ```text
 //!  bytes ─▶ UTF-8 ─▶ header ─▶ row ─▶ Trackier's parameters ─▶ report, or the first defect
@@ -7,10 +7,12 @@
 //! ```
 //!
 //! A byte order mark, either line end, semicolons for commas, quotes, and UTF-16 are read as what
-//! they mean.
+//! they mean. What a reporting API listed is a JSON object a line ([`api`]); a [`Listing`] is either.
 
+mod api;
 mod columns;
 mod decoding;
+mod listing;
 mod tape;
 
 use std::{borrow::Cow, io};
@@ -30,6 +32,7 @@ use decoding::Utf8;
 use tape::{ROW_BYTES_MAX, Row, Tape};
 
 pub use columns::HeaderError;
+pub(crate) use listing::{Listing, ListingReader};
 
 /// How much of a row the log keeps, as of a postback.
 const RAW_BYTES_MAX: usize = 64 * 1024;
@@ -203,24 +206,42 @@ impl RowReader {
         for (name, value) in values {
             parameters.insert(name, value);
         }
-        let click_ref = trackier::click_reference(&parameters);
-        let click_ref = click_ref.ok().map(str::to_owned);
-        let outcome = trackier::read(&parameters, self.settings.utc_offset_minutes);
-        (click_ref, outcome)
+        report(&parameters, self.settings)
     }
 
     fn raw(&self, row: &Row, record: &ByteRecord) -> RawReport {
         let redacted = self.columns.redact(record, self.delimiter);
-        let mut bytes = redacted.unwrap_or_else(|| row.bytes.clone());
-        let truncated = bytes.len() > RAW_BYTES_MAX;
-        bytes.truncate(RAW_BYTES_MAX);
-        RawReport {
-            bytes,
-            content_type: "text/csv".to_owned(),
-            sha256: hex::encode(Sha256::digest(&row.bytes)),
-            truncated,
-        }
+        raw_report(
+            redacted.unwrap_or_else(|| row.bytes.clone()),
+            row,
+            "text/csv",
+        )
     }
+}
+
+/// What the log keeps of a row: the bytes that may be kept, and a digest of those that stood there.
+fn raw_report(mut bytes: Vec<u8>, row: &Row, content_type: &str) -> RawReport {
+    let truncated = bytes.len() > RAW_BYTES_MAX;
+    bytes.truncate(RAW_BYTES_MAX);
+    RawReport {
+        bytes,
+        content_type: content_type.to_owned(),
+        sha256: hex::encode(Sha256::digest(&row.bytes)),
+        truncated,
+    }
+}
+
+/// The report that a row's parameters make, and the click reference, which may be there without one.
+fn report(
+    parameters: &Parameters<'_>,
+    settings: ReadingSettings,
+) -> (Option<String>, Result<Reported, Malformed>) {
+    let click_ref = trackier::click_reference(parameters);
+    let click_ref = click_ref.ok().map(str::to_owned);
+    (
+        click_ref,
+        trackier::read(parameters, settings.utc_offset_minutes),
+    )
 }
 
 /// The click that a reference names, as far as that can be told without looking it up.

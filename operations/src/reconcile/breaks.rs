@@ -14,10 +14,10 @@ use super::{
     Break, BreakSink, PAGE_ROWS, ReconcileError, ReconcileSettings, ReconcileSummary, Reconciler,
     evidence::{Evidence, RowClick, Scope},
     parked, reread,
-    rules::{Action, BreakKind, Judgement, Matched, Row, Rule, judge},
+    rules::{Action, BreakKind, Judgement, Matched, Row, judge},
     staging::{StagedRow, Staging},
 };
-use crate::export::{RowContent, RowReader, click_named};
+use crate::export::{ListingReader, RowContent, click_named};
 
 /// How long to wait when the log takes no more for the moment.
 const OVERLOADED_WAIT: std::time::Duration = std::time::Duration::from_millis(50);
@@ -30,7 +30,7 @@ const EDGE_MS: i64 = 24 * 60 * 60 * 1_000;
 pub(super) struct Run<'a> {
     pub(super) reconciler: &'a Reconciler,
     pub(super) settings: ReconcileSettings,
-    pub(super) rows: RowReader,
+    pub(super) rows: ListingReader,
     pub(super) staging: Staging,
     pub(super) summary: ReconcileSummary,
     pub(super) sink: &'a mut dyn BreakSink,
@@ -135,7 +135,10 @@ impl Run<'_> {
                     continue;
                 }
                 RowClick::Ours(click) => (evidence.of_click(click), None),
-                RowClick::Unknown => (evidence.of_order(&row.fields), Some(Rule::Order)),
+                RowClick::Unknown => {
+                    let (reports, rule) = evidence.of_no_click(&row.fields);
+                    (reports, Some(rule))
+                }
             };
             self.summary.compared += 1;
             let compared = Row {
@@ -244,7 +247,7 @@ impl Run<'_> {
         // Without a reference of its own the row goes by that of the claim it was matched to.
         if let Some(matched) = matched
             .as_ref()
-            .filter(|matched| matched.rule == Rule::Order)
+            .filter(|matched| matched.rule.without_click())
         {
             fields.click_ref.clone_from(&matched.click_ref);
         }

@@ -12,7 +12,10 @@ use schemas::{
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{ReconcileError, rules::compatible};
+use super::{
+    ReconcileError,
+    rules::{Rule, speaks_of},
+};
 
 /// A row's click, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub(super) struct Evidence {
     reports: BTreeMap<ClickId, Vec<Report>>,
     /// Clicks whose claims name an order.
     orders: BTreeMap<String, BTreeSet<ClickId>>,
+    /// Clicks of which reports carry a conversion id of the network's.
+    conversions: BTreeMap<String, BTreeSet<ClickId>>,
     looked_up: BTreeMap<ClickId, TenantId>,
 }
 
@@ -60,24 +65,32 @@ impl Evidence {
         let mut evidence = Self {
             reports: BTreeMap::new(),
             orders: BTreeMap::new(),
+            conversions: BTreeMap::new(),
             looked_up: found
                 .into_iter()
                 .map(|(click, tenant)| (ClickId::new(click), TenantId::new(tenant)))
                 .collect(),
         };
         let mut clicks = BTreeSet::new();
-        let mut orders = Vec::new();
+        let (mut orders, mut conversions) = (Vec::new(), Vec::new());
         for fields in rows {
             match evidence.click_of(scope, fields) {
                 RowClick::Ours(click) => {
                     clicks.insert(click);
                 }
                 RowClick::AnotherTenants => {}
-                RowClick::Unknown => orders.extend(fields.txn_id.clone()),
+                RowClick::Unknown => {
+                    orders.extend(fields.txn_id.clone());
+                    conversions.extend(fields.network_conversion_id.clone());
+                }
             }
         }
         evidence.load_orders(connection, scope, &orders).await?;
-        clicks.extend(evidence.orders.values().flatten().copied());
+        evidence
+            .load_conversions(connection, scope, &conversions)
+            .await?;
+        let named = [&evidence.orders, &evidence.conversions];
+        clicks.extend(named.into_iter().flat_map(BTreeMap::values).flatten());
         evidence.load_reports(connection, scope, &clicks).await?;
         Ok(evidence)
     }
@@ -109,28 +122,27 @@ impl Evidence {
         self.reports.get(&click).map_or(&[], Vec::as_slice)
     }
 
-    /// The reports of the one click whose one claim names a row's order and contradicts nothing;
-    /// none where there are several.
-    pub(super) fn of_order(&self, fields: &Reported) -> &[Report] {
-        let clicks = fields
-            .txn_id
-            .as_ref()
-            .and_then(|order| self.orders.get(order));
-        let candidates: Vec<ClickId> = clicks
-            .into_iter()
-            .flatten()
-            .flat_map(|click| {
-                claims::group(self.of_click(*click))
+    /// For a row whose click isn't known: the reports of the one click whose one claim it names
+    /// otherwise, and by which rule, the strongest first; none where there are several.
+    pub(super) fn of_no_click(&self, fields: &Reported) -> (&[Report], Rule) {
+        let conversion = fields.network_conversion_id.as_ref();
+        let by_conversion = conversion.and_then(|id| self.conversions.get(id));
+        let by_order = fields.txn_id.as_ref().and_then(|id| self.orders.get(id));
+        for (rule, clicks) in [(Rule::Conversion, by_conversion), (Rule::Order, by_order)] {
+            let clicks = clicks.into_iter().flatten();
+            let claims = clicks.flat_map(|click| {
+                let claims = claims::group(self.of_click(*click));
+                let spoken_of = claims
                     .into_iter()
-                    .filter(|claim| compatible(fields, claim))
-                    .map(|_| *click)
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        match candidates.as_slice() {
-            [click] => self.of_click(*click),
-            _ => &[],
+                    .filter(|claim| speaks_of(fields, claim, rule));
+                std::iter::repeat_n(*click, spoken_of.count())
+            });
+            let candidates: Vec<ClickId> = claims.collect();
+            if let [click] = candidates.as_slice() {
+                return (self.of_click(*click), rule);
+            }
         }
+        (&[], Rule::Order)
     }
 
     async fn load_orders(
@@ -160,6 +172,32 @@ impl Evidence {
                 .entry(order)
                 .or_default()
                 .insert(ClickId::new(click));
+        }
+        Ok(())
+    }
+
+    async fn load_conversions(
+        &mut self,
+        connection: &mut PgConnection,
+        scope: &Scope<'_>,
+        conversions: &[String],
+    ) -> Result<(), ReconcileError> {
+        if conversions.is_empty() {
+            return Ok(());
+        }
+        let found: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT DISTINCT network_conversion_id, click_id FROM conversions
+             WHERE network_conversion_id = ANY($1) AND tenant_id = $2 AND network_id = $3
+               AND click_id IS NOT NULL AND fate <> 'undone'",
+        )
+        .bind(conversions)
+        .bind(scope.tenant_id.uuid())
+        .bind(scope.network_id.get())
+        .fetch_all(connection)
+        .await?;
+        for (conversion, click) in found {
+            let clicks = self.conversions.entry(conversion).or_default();
+            clicks.insert(ClickId::new(click));
         }
         Ok(())
     }

@@ -14,6 +14,7 @@
 //! the snapshot, and goes through the same pipeline as everything else.
 
 mod breaks;
+pub mod daily;
 mod evidence;
 mod output;
 mod parked;
@@ -36,7 +37,7 @@ use stream::{AppendError, Clock, Log};
 
 use crate::{
     event_ids::{EventIdSource, IdsExhausted},
-    export::{Export, ExportError, ReadingSettings},
+    export::{ExportError, Listing, ReadingSettings},
 };
 pub use output::BreakFile;
 pub(crate) use output::cell;
@@ -155,6 +156,9 @@ pub enum ReconcileError {
         /// The present.
         now: Timestamp,
     },
+    /// Postbacks come one by one.
+    #[error("postbacks are no list to compare with")]
+    NoList,
     /// The file can't be read, or not on. Nothing was appended.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -194,7 +198,7 @@ pub struct Reconciler {
 }
 
 /// Told of each break, in the order of lines; claims that the network doesn't list come last.
-pub trait BreakSink: Send {
+pub trait BreakSink: Send + Sync {
     /// Takes one.
     ///
     /// # Errors
@@ -211,7 +215,8 @@ impl BreakSink for Vec<Break> {
 
 impl Reconciler {
     /// Compares an export with the ledger, and appends what is proposed where the settings say
-    /// so. The ledger should have folded what the log holds.
+    /// so. The ledger should have folded what the log holds. The input is a CSV file, or the rows of
+    /// a [`Spool`](crate::trackier::spool::Spool), as the settings' source says.
     ///
     /// # Errors
     /// See [`ReconcileError`].
@@ -224,7 +229,11 @@ impl Reconciler {
     ) -> Result<ReconcileSummary, ReconcileError> {
         let reading = self.check(settings)?;
         let mut summary = ReconcileSummary::default();
-        let mut export = Export::open(input, &self.redaction, reading)?;
+        let mut export = match settings.source {
+            ReportSource::Csv => Listing::csv(input, &self.redaction, reading)?,
+            ReportSource::Api => Listing::api(input, &self.redaction, reading),
+            ReportSource::Postback => return Err(ReconcileError::NoList),
+        };
         let mut staging = Staging::open(&self.pool).await?;
         while let Some(row) = export.next()? {
             summary.rows += 1;

@@ -50,7 +50,7 @@ impl<W: io::Write> BreakFile<W> {
     }
 }
 
-impl<W: io::Write + Send> BreakSink for BreakFile<W> {
+impl<W: io::Write + Send + Sync> BreakSink for BreakFile<W> {
     fn take(&mut self, found: &Break) -> io::Result<()> {
         let number = |number: Option<String>| number.unwrap_or_default();
         self.writer.write_record([

@@ -5,7 +5,7 @@
 //! said to go. A row is appended where it would make a difference go away; so doing it twice
 //! changes nothing more.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use processors::rules::{
     claims::{self, Claim},
@@ -30,6 +30,9 @@ pub enum Rule {
     ClickAndGoal,
     /// The same click, which has one claim that nothing speaks against.
     Click,
+    /// The row's click isn't known: the network's own conversion id, which the reports of one claim
+    /// of the tenant carry.
+    Conversion,
     /// The row's click isn't known: the order number, which one claim of the tenant names.
     Order,
 }
@@ -42,7 +45,18 @@ impl Rule {
             Self::ClickAndOrder => "click_and_order",
             Self::ClickAndGoal => "click_and_goal",
             Self::Click => "click",
+            Self::Conversion => "conversion",
             Self::Order => "order",
+        }
+    }
+
+    /// Whether a row was matched without its click.
+    pub const fn without_click(self) -> bool {
+        match self {
+            Self::Conversion | Self::Order => true,
+            Self::ClickAndConversion | Self::ClickAndOrder | Self::ClickAndGoal | Self::Click => {
+                false
+            }
         }
     }
 }
@@ -192,8 +206,8 @@ pub enum Judgement {
     },
 }
 
-/// Judges a row by the reports of its click, or where that isn't known (`rule` is then
-/// [`Rule::Order`]) of the click whose claim names its order.
+/// Judges a row by the reports of its click, or where that isn't known (`rule` is then one
+/// [without a click](Rule::without_click)) of the click whose claim it names otherwise.
 pub fn judge(row: &Row, reports: &[Report], rule: Option<Rule>, how: Comparison) -> Judgement {
     let Some(known) = reports.first() else {
         return Judgement::Missing;
@@ -240,20 +254,35 @@ pub fn judge(row: &Row, reports: &[Report], rule: Option<Rule>, how: Comparison)
     }
 }
 
-/// Whether a row may speak of a claim that names its order: neither contradicts the other. For
-/// rows whose click isn't known.
-pub fn compatible(row: &Reported, claim: &Claim<'_>) -> bool {
-    fn agree(one: Option<&str>, mut others: impl Iterator<Item = Option<String>>) -> bool {
-        one.is_none_or(|one| others.all(|other| other.is_none_or(|other| other == one)))
-    }
-    let reports = || claim.reports().iter();
-    agree(
-        row.network_conversion_id.as_deref(),
-        reports().map(|report| report.fields.network_conversion_id.clone()),
-    ) && agree(
-        row.goal_id.as_deref(),
-        reports().map(|report| report.fields.goal_id.clone()),
-    ) && reports().any(|report| report.order_number() == row.txn_id.as_deref())
+/// Whether a row whose click isn't known speaks of a claim, by a rule: they share its key, and
+/// contradict each other in no other.
+pub fn speaks_of(row: &Reported, claim: &Claim<'_>, rule: Rule) -> bool {
+    let values = |field: fn(&Report) -> Option<&str>| -> BTreeSet<&str> {
+        let reports = claim.reports().iter();
+        reports.filter_map(|report| field(report)).collect()
+    };
+    let conversions = (&row.network_conversion_id, values(conversion_id));
+    let orders = (&row.txn_id, values(Report::order_number));
+    let goals = (
+        &row.goal_id,
+        values(|report| report.fields.goal_id.as_deref()),
+    );
+    let shares = |(named, values): &(&Option<String>, BTreeSet<&str>)| {
+        named.as_deref().is_some_and(|named| values.contains(named))
+    };
+    let silent =
+        |(named, values): &(&Option<String>, BTreeSet<&str>)| named.is_none() || values.is_empty();
+    let shared = match rule {
+        Rule::Conversion => shares(&conversions),
+        Rule::Order => shares(&orders),
+        Rule::ClickAndConversion | Rule::ClickAndOrder | Rule::ClickAndGoal | Rule::Click => false,
+    };
+    let agree = |key| silent(key) || shares(key);
+    shared && [&conversions, &orders, &goals].into_iter().all(agree)
+}
+
+fn conversion_id(report: &Report) -> Option<&str> {
+    report.fields.network_conversion_id.as_deref()
 }
 
 /// The row as the report that it would become: the last of its rank.
@@ -293,9 +322,7 @@ fn rule_of(row: &Reported, claim: &Claim<'_>) -> Rule {
                 .clone()
                 .any(|report| field(report) == named.as_deref())
     };
-    if has(&row.network_conversion_id, |report| {
-        report.fields.network_conversion_id.as_deref()
-    }) {
+    if has(&row.network_conversion_id, conversion_id) {
         Rule::ClickAndConversion
     } else if has(&row.txn_id, Report::order_number) {
         Rule::ClickAndOrder

@@ -6,6 +6,7 @@ mod backfill;
 mod canonical_dump;
 mod contacts;
 mod corrections;
+mod daily;
 mod dead_letters;
 mod explain;
 mod healing;
@@ -18,6 +19,7 @@ mod ledger {
     pub mod world;
 }
 mod log_copy;
+mod offer_sync;
 mod payout_hold;
 mod payout_run;
 #[path = "../../../sinks/tests/support/postgres.rs"]
@@ -29,6 +31,7 @@ mod reference;
 mod replay;
 mod retention;
 mod silence;
+mod trackier;
 mod verification;
 mod what_if;
 mod world;

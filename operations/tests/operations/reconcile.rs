@@ -39,7 +39,7 @@ pub fn settings(apply: bool) -> ReconcileSettings {
     }
 }
 
-fn reconciler(world: &World) -> Reconciler {
+pub fn reconciler(world: &World) -> Reconciler {
     Reconciler {
         pool: world.operator.clone(),
         log: world.log.clone(),
@@ -255,6 +255,42 @@ async fn the_record_carries_what_it_was_matched_to_and_by_which_rule() {
         after.values().all(|status| status == "reversed"),
         "{after:?}"
     );
+}
+
+/// The row names neither a click of ours nor an order; the postback told the network's own id.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_click_and_order_the_networks_own_id_tells_the_claim() {
+    let world = World::new().await;
+    for click in 1..=2 {
+        world.click(click).await;
+        let mut told = sale(&token(click), &format!("A-{click}"));
+        told.network_conversion_id = Some(format!("c{click}"));
+        world.report(told).await;
+    }
+    world.settle().await;
+    let lost = "5f0123456789abcdef012345";
+    // The second contradicts the claim in its order, and stays apart.
+    let export = format!("{HEADER}c1,{lost},{DAY},cancelled,,,\nc2,{lost},{DAY},cancelled,A-1,,\n");
+    let (summary, breaks) = reconcile(&world, export.clone(), true).await;
+    assert_eq!(
+        breaks.iter().map(|found| found.rule).collect::<Vec<_>>(),
+        [Some(Rule::Conversion), None, None]
+    );
+    assert_eq!(summary.matched, BTreeMap::from([("conversion", 1)]));
+    let records = newest(&world, 2).await;
+    let rule = records[0]
+        .header("hissaback-matched-by")
+        .map(|rule| &rule[..]);
+    assert_eq!(rule, Some(&b"conversion"[..]));
+    let event: ConversionReported = codec::decode(&records[0].value).expect("a report");
+    assert_eq!(event.reported.expect("usable").click_ref, token(1));
+    let after = statuses(&world).await;
+    assert_eq!(
+        (after["A-1"].as_str(), after["A-2"].as_str()),
+        ("reversed", "confirmed")
+    );
+    let (again, _) = reconcile(&world, export, true).await;
+    assert_eq!(again.appended, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,9 +6,22 @@
 //! several claims on one order came first, since the first to arrive owns it; and which of five
 //! claims on one click is the fifth, since those go by their names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+};
 
-use operations::reconcile::rules::{Action, Comparison, Judgement, Row, judge};
+use operations::{
+    reconcile::{
+        ReconcileSettings,
+        rules::{Action, Comparison, Judgement, Row, judge},
+    },
+    trackier::{
+        fake::Fault,
+        pull::pull,
+        spool::{PullHeader, Spool},
+    },
+};
 use processors::rules::{
     attribution::LookedUp,
     decide::decide,
@@ -29,10 +42,12 @@ use schemas::{
     },
     token::TokenKeys,
 };
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
     reconcile::{reconcile_as, settings},
+    trackier,
     world::{NETWORK, NOW, OFFER, World, click, tenant, token},
 };
 
@@ -206,6 +221,45 @@ impl Story {
             .join(",");
         }
         text
+    }
+
+    /// What the fake Trackier lists, pulled over small pages, with faults on the way.
+    async fn pulled(&self) -> Vec<u8> {
+        let served = trackier::serve().await;
+        for row in self.export() {
+            let status = format!("{:?}", row.status.expect("told")).to_lowercase();
+            served.fake.add_conversion(json!({
+                "_id": row.network_conversion_id,
+                "click_id": "66ec01a2b3c4d5e6f7000001",
+                "p1": row.click_ref,
+                "created": row.converted_at.expect("told").to_string(),
+                "status": status,
+                "txn_id": row.txn_id,
+                "goal_id": row.goal_id,
+                "sale": row.sale_amount.expect("told").to_string(),
+                "currency": "INR",
+            }));
+        }
+        served.fake.cut_pages(2);
+        served.fake.overlap_pages(1);
+        served.fake.go_wrong([
+            Fault::Malformed,
+            Fault::ServerError,
+            Fault::None,
+            Fault::Lost,
+        ]);
+        let header = PullHeader {
+            from: NOW.plus_days(-3),
+            to: NOW,
+            ..trackier::header()
+        };
+        let mut spool = Spool::temporary(header).expect("a file");
+        let pulled = pull(&served.client(), &mut spool, |_| ()).await;
+        assert_eq!(pulled.expect("pulled").rows, self.sales.len() as u64);
+        let mut rows = Vec::new();
+        let mut kept = spool.rows().expect("readable");
+        kept.read_to_end(&mut rows).expect("read");
+        rows
     }
 
     /// Orders that more than one click's sales name.
@@ -479,8 +533,8 @@ const PLAYED: usize = 3;
 /// A row of the ledger: click, order, goal, status, and what it comes to.
 type LedgerRow = (i64, Option<String>, Option<String>, String, String);
 
-/// A story through the real stage and ledger, reconciled twice.
-async fn played(story: &Story, losing: bool) -> Outcome {
+/// A story through the real stage and ledger, reconciled twice, each time with what is listed then.
+async fn played(story: &Story, losing: bool, source: ReportSource) -> Outcome {
     let world = World::new().await;
     world.clock.set(click(0).clicked_at);
     let clicks: BTreeSet<i64> = story.sales.iter().map(|sale| sale.click).collect();
@@ -494,7 +548,16 @@ async fn played(story: &Story, losing: bool) -> Outcome {
     world.clock.set(NOW);
     world.settle().await;
     for last in [false, true] {
-        let outcome = reconcile_as(&world, story.csv(), settings(true)).await;
+        let list = match source {
+            ReportSource::Csv => story.csv().into_bytes(),
+            ReportSource::Api => story.pulled().await,
+            ReportSource::Postback => panic!("postbacks are no list"),
+        };
+        let how = ReconcileSettings {
+            source,
+            ..settings(true)
+        };
+        let outcome = reconcile_as(&world, list, how).await;
         let (summary, breaks) = outcome.expect("reconciled");
         assert!(!last || summary.appended == 0, "{story:?}: {breaks:?}");
         world.settle().await;
@@ -524,12 +587,18 @@ async fn lost_postbacks_come_back_on_postgresql_too() {
     for _ in 0..PLAYED {
         let tree = story().new_tree(&mut runner).expect("a story");
         let story = tree.current();
-        let (whole, lossy) = tokio::join!(played(&story, false), played(&story, true));
-        assert_eq!(
-            story.comparable(&lossy),
-            story.comparable(&whole),
-            "{story:?}"
+        let (whole, by_file, by_api) = tokio::join!(
+            played(&story, false, ReportSource::Csv),
+            played(&story, true, ReportSource::Csv),
+            played(&story, true, ReportSource::Api),
         );
+        for lossy in [by_file, by_api] {
+            assert_eq!(
+                story.comparable(&lossy),
+                story.comparable(&whole),
+                "{story:?}"
+            );
+        }
         assert_eq!(whole.len(), story.sales.len());
     }
 }

@@ -84,6 +84,11 @@ impl ClickSignals {
         self.0.to_le_bytes()[0]
     }
 
+    /// All bits.
+    pub const fn bits(self) -> i32 {
+        self.0
+    }
+
     /// Whether all bits of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0

@@ -87,12 +87,24 @@ impl<'a, R> Columns<'a, R> {
         connection: &mut PgConnection,
         table: &'static str,
     ) -> Result<u64, LedgerError> {
+        self.insert_where(connection, table, "").await
+    }
+
+    /// Inserts those of the rows, as `n`, that joins and conditions leave: what stands after FROM.
+    /// Columns that the joins bring along must have names of their own.
+    pub async fn insert_where(
+        self,
+        connection: &mut PgConnection,
+        table: &'static str,
+        conditions: &'static str,
+    ) -> Result<u64, LedgerError> {
         if self.rows.is_empty() {
             return Ok(0);
         }
         let arrays = self.arrays.map_err(sqlx::Error::Encode)?;
         // Names and expressions are literals of this program.
-        let statement = AssertSqlSafe(insert_statement(table, &self.named));
+        let statement = insert_statement(table, &self.named) + conditions;
+        let statement = AssertSqlSafe(statement);
         let inserted = sqlx::query_with(statement, arrays)
             .execute(connection)
             .await?;

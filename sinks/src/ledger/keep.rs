@@ -32,11 +32,8 @@ pub(super) async fn clicks(
         .iter()
         .filter(|click| ids.insert(click.click_id.get()))
         .collect();
-    let inserted = sqlx::query(rows::INSERT_CLICKS)
-        .bind(serde_json::to_string(&first)?)
-        .execute(&mut *connection)
-        .await?;
-    if inserted.rows_affected() < batch.clicks.len() as u64 {
+    let inserted = rows::insert_clicks(connection, &first).await?;
+    if inserted < batch.clicks.len() as u64 {
         conflicts::of_clicks(connection, &batch.clicks, &mut applied.conflicts).await?;
     }
     let ids: Vec<i64> = ids.into_iter().collect();

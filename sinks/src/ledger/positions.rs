@@ -108,74 +108,146 @@ pub(super) async fn apply_once(
             .or_default()
             .insert(position.offset);
     }
+    if by_partition.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let next = lock_applied(connection, by_partition.keys().copied().collect()).await?;
+    let mut beyond = applied_beyond(connection, &by_partition, &next).await?;
     let mut fresh = BTreeSet::new();
+    let (mut moved, mut gaps) = (Vec::new(), Vec::new());
+    let mut closed = false;
     for (partition, offsets) in by_partition {
-        for offset in apply_in_partition(connection, partition, offsets).await? {
-            fresh.insert(Position {
-                topic: Topic::Conversions,
-                partition,
-                offset,
-            });
+        let next = next.get(&partition).copied().unwrap_or_default();
+        let beyond = beyond.remove(&partition).unwrap_or_default();
+        let advanced = advance_contiguous(next, &beyond, &offsets);
+        if advanced.next != next {
+            moved.push((partition, advanced.next));
+            closed |= !beyond.is_empty();
         }
+        gaps.extend(
+            advanced
+                .beyond
+                .into_iter()
+                .map(|offset| (partition, offset)),
+        );
+        fresh.extend(advanced.fresh.into_iter().map(|offset| Position {
+            topic: Topic::Conversions,
+            partition,
+            offset,
+        }));
+    }
+    move_applied(connection, moved, closed).await?;
+    if !gaps.is_empty() {
+        let (partitions, offsets): (Vec<i32>, Vec<i64>) = gaps.into_iter().unzip();
+        sqlx::query(
+            "INSERT INTO positions_applied_beyond SELECT * FROM unnest($1::int[], $2::bigint[])",
+        )
+        .bind(&partitions)
+        .bind(&offsets)
+        .execute(connection)
+        .await?;
     }
     Ok(fresh)
 }
 
-async fn apply_in_partition(
+/// Locks the rows of partitions, in their order, and gives the offsets below which all is applied.
+async fn lock_applied(
     connection: &mut PgConnection,
-    partition: i32,
-    offsets: BTreeSet<i64>,
-) -> Result<Vec<i64>, LedgerError> {
-    sqlx::query("INSERT INTO positions_applied VALUES ($1, 0) ON CONFLICT DO NOTHING")
-        .bind(partition)
-        .execute(&mut *connection)
+    partitions: Vec<i32>,
+) -> Result<BTreeMap<i32, i64>, LedgerError> {
+    let locked = "SELECT source_partition, next_offset FROM positions_applied
+        WHERE source_partition = ANY($1) ORDER BY source_partition FOR UPDATE";
+    let found: Vec<(i32, i64)> = sqlx::query_as(locked)
+        .bind(&partitions)
+        .fetch_all(&mut *connection)
         .await?;
-    let next: i64 = sqlx::query_scalar(
-        "SELECT next_offset FROM positions_applied WHERE source_partition = $1 FOR UPDATE",
+    if found.len() == partitions.len() {
+        return Ok(found.into_iter().collect());
+    }
+    sqlx::query(
+        "INSERT INTO positions_applied SELECT source_partition, 0
+         FROM unnest($1::int[]) AS n (source_partition)
+         ON CONFLICT DO NOTHING",
     )
-    .bind(partition)
-    .fetch_one(&mut *connection)
+    .bind(&partitions)
+    .execute(&mut *connection)
     .await?;
-    // The set is small unless a gap never closes (the log was trimmed before the ledger began, or
-    // a decision could not be read). Then nothing advances, and only these offsets matter.
-    let beyond = if offsets.contains(&next) {
-        sqlx::query_scalar(
-            "SELECT source_offset FROM positions_applied_beyond WHERE source_partition = $1",
-        )
-        .bind(partition)
-    } else {
-        sqlx::query_scalar(
-            "SELECT source_offset FROM positions_applied_beyond
-             WHERE source_partition = $1 AND source_offset = ANY($2)",
-        )
-        .bind(partition)
-        .bind(offsets.iter().copied().collect::<Vec<_>>())
-    };
-    let beyond: Vec<i64> = beyond.fetch_all(&mut *connection).await?;
-    let advanced = advance_contiguous(next, &beyond.into_iter().collect(), &offsets);
-    if advanced.next != next {
-        sqlx::query("UPDATE positions_applied SET next_offset = $2 WHERE source_partition = $1")
-            .bind(partition)
-            .bind(advanced.next)
-            .execute(&mut *connection)
-            .await?;
+    let found: Vec<(i32, i64)> = sqlx::query_as(locked)
+        .bind(&partitions)
+        .fetch_all(connection)
+        .await?;
+    Ok(found.into_iter().collect())
+}
+
+/// Offsets applied beyond those: all of a partition that advances, else the ones asked about. The
+/// set is small unless a gap never closes (the log was trimmed before the ledger began, or a
+/// decision could not be read). Then nothing advances, and only these offsets matter.
+async fn applied_beyond(
+    connection: &mut PgConnection,
+    by_partition: &BTreeMap<i32, BTreeSet<i64>>,
+    next: &BTreeMap<i32, i64>,
+) -> Result<BTreeMap<i32, BTreeSet<i64>>, LedgerError> {
+    let mut advancing = Vec::new();
+    let (mut partitions, mut asked) = (Vec::new(), Vec::new());
+    for (partition, offsets) in by_partition {
+        if offsets.contains(&next.get(partition).copied().unwrap_or_default()) {
+            advancing.push(*partition);
+        } else {
+            partitions.extend(offsets.iter().map(|_| *partition));
+            asked.extend(offsets.iter().copied());
+        }
+    }
+    let rows: Vec<(i32, i64)> = sqlx::query_as(
+        "SELECT source_partition, source_offset FROM positions_applied_beyond
+         WHERE source_partition = ANY($1)
+         UNION ALL
+         SELECT source_partition, source_offset
+         FROM unnest($2::int[], $3::bigint[]) AS n (source_partition, source_offset)
+         JOIN positions_applied_beyond USING (source_partition, source_offset)",
+    )
+    .bind(&advancing)
+    .bind(&partitions)
+    .bind(&asked)
+    .fetch_all(connection)
+    .await?;
+    let mut beyond: BTreeMap<i32, BTreeSet<i64>> = BTreeMap::new();
+    for (partition, offset) in rows {
+        beyond.entry(partition).or_default().insert(offset);
+    }
+    Ok(beyond)
+}
+
+/// Moves partitions on; `closed` where offsets that lay beyond may lie below now.
+async fn move_applied(
+    connection: &mut PgConnection,
+    moved: Vec<(i32, i64)>,
+    closed: bool,
+) -> Result<(), LedgerError> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let (partitions, next): (Vec<i32>, Vec<i64>) = moved.into_iter().unzip();
+    sqlx::query(
+        "UPDATE positions_applied p SET next_offset = n.next_offset
+         FROM unnest($1::int[], $2::bigint[]) AS n (source_partition, next_offset)
+         WHERE p.source_partition = n.source_partition",
+    )
+    .bind(&partitions)
+    .bind(&next)
+    .execute(&mut *connection)
+    .await?;
+    if closed {
         sqlx::query(
-            "DELETE FROM positions_applied_beyond
-             WHERE source_partition = $1 AND source_offset < $2",
+            "DELETE FROM positions_applied_beyond b
+             USING unnest($1::int[], $2::bigint[]) AS n (source_partition, next_offset)
+             WHERE b.source_partition = n.source_partition AND b.source_offset < n.next_offset",
         )
-        .bind(partition)
-        .bind(advanced.next)
-        .execute(&mut *connection)
+        .bind(&partitions)
+        .bind(&next)
+        .execute(connection)
         .await?;
     }
-    if !advanced.beyond.is_empty() {
-        sqlx::query("INSERT INTO positions_applied_beyond SELECT $1, * FROM unnest($2::bigint[])")
-            .bind(partition)
-            .bind(&advanced.beyond)
-            .execute(connection)
-            .await?;
-    }
-    Ok(advanced.fresh)
+    Ok(())
 }
 
 #[derive(Debug, PartialEq, Eq)]

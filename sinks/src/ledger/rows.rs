@@ -15,7 +15,10 @@ use processors::rules::{
 use rust_decimal::Decimal;
 use schemas::{
     Amount, ClickId, Currency, EventId, Minor, MoneyOverflow, Timestamp, UserId,
-    events::{CommissionSource, Decision, LedgerChanged, Outcome, Rate, RateOrigin, Unmatched},
+    events::{
+        ClickRecorded, CommissionSource, Decision, LedgerChanged, Outcome, Rate, RateOrigin,
+        Unmatched,
+    },
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
@@ -60,18 +63,52 @@ pub(super) fn clicks(rows: &[PgRow]) -> Result<Clicks, LedgerError> {
         .collect()
 }
 
-/// A row of `clicks`. Its columns are the event's fields, name for name.
+/// Inserts clicks, and gives the number of those that weren't there.
+///
 /// Addresses of people who were erased aren't kept, though the log may still hold them. A click
 /// whose id is known under another time, and so perhaps in another month, isn't taken.
-pub(super) const INSERT_CLICKS: &str = "INSERT INTO clicks
-    SELECT n.click_id, n.clicked_at, n.received_at, n.tenant_id, n.campaign_id, n.link_id,
-           n.offer_id, n.user_id, n.country, n.device, n.signals,
-           CASE WHEN e.user_id IS NULL THEN n.address_hash END,
-           CASE WHEN e.user_id IS NULL THEN n.address_prefix END, n.referrer, n.origin
-    FROM json_populate_recordset(NULL::clicks, $1::json) AS n
-    LEFT JOIN users e ON e.user_id = n.user_id AND e.erased_at IS NOT NULL
-    WHERE NOT EXISTS (SELECT FROM clicks c WHERE c.click_id = n.click_id)
-    ON CONFLICT DO NOTHING";
+pub(super) async fn insert_clicks(
+    connection: &mut PgConnection,
+    clicks: &[&ClickRecorded],
+) -> Result<u64, LedgerError> {
+    let time = Timestamp::to_datetime;
+    Columns::of(clicks)
+        .column("click_id", |click| click.click_id.get())
+        .column("clicked_at", |click| time(click.clicked_at))
+        .column("received_at", |click| time(click.received_at))
+        .column("tenant_id", |click| click.tenant_id.uuid())
+        .column("campaign_id", |click| click.campaign_id.uuid())
+        .column("link_id", |click| click.link_id.uuid())
+        .column("offer_id", |click| click.offer_id.get())
+        .column("user_id", |click| click.user_id.map(UserId::uuid))
+        .column("country", |click| {
+            click.country.map(|country| country.to_string())
+        })
+        .column("device", |click| symbol(&click.device))
+        .column("signals", |click| click.signals.bits())
+        .converted(
+            "address_hash",
+            "CASE WHEN erased IS NULL THEN address_hash END",
+            |click| click.address_hash.as_deref(),
+        )
+        .converted(
+            "address_prefix",
+            "CASE WHEN erased IS NULL THEN address_prefix END",
+            |click| click.address_prefix.as_deref(),
+        )
+        .column("referrer", |click| click.referrer.as_deref())
+        .column("origin", |click| symbol(&click.origin))
+        .insert_where(
+            connection,
+            "clicks",
+            "
+            LEFT JOIN (SELECT user_id AS erased FROM users WHERE erased_at IS NOT NULL) AS e
+                 ON erased = n.user_id
+            WHERE NOT EXISTS (SELECT FROM clicks c WHERE c.click_id = n.click_id)
+            ON CONFLICT DO NOTHING",
+        )
+        .await
+}
 
 /// A report whose click is known, and where it stands: a row of `conversions`.
 #[derive(Debug)]

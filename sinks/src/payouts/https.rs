@@ -17,7 +17,10 @@ pub enum HttpsError {
 }
 
 /// A client that gives up after `timeout`, over connecting, sending and reading together.
-pub(crate) fn client(timeout: Duration) -> Result<reqwest::Client, HttpsError> {
+///
+/// # Errors
+/// When TLS or HTTP can't be set up.
+pub fn client(timeout: Duration) -> Result<reqwest::Client, HttpsError> {
     let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
     let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?

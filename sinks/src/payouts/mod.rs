@@ -27,7 +27,7 @@ pub mod claim_codes;
 pub mod config;
 pub mod dispatcher;
 pub mod fake_agcod;
-mod https;
+pub mod https;
 pub mod lifecycle;
 pub mod messages;
 pub mod notices;

@@ -126,6 +126,7 @@ impl DemoStage {
             retention: Periods::default(),
             delivery_reports: None,
             verification: None,
+            network: None,
             committed: Some(Arc::new(move |event_id, _latency| {
                 locked(&noted)
                     .entry(event_id)
