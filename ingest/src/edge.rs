@@ -1,5 +1,5 @@
-//! What an edge needs to redirect by itself, close to shoppers (`docs/edge.md`): the link table, and
-//! a way to tell of the clicks. Both are asked for with the edge's signature.
+//! What an edge needs to redirect by itself, close to shoppers (`docs/edge.md`): the link table,
+//! and a way to tell of the clicks. Both are asked for with the edge's signature.
 //!
 //! An edge names a click before anybody here knows of it, by a number from the half of the ids that
 //! are edges' ([`schemas::event_id`]). A sale that is reported before its click has arrived waits

@@ -124,6 +124,18 @@ mod tests {
     }
 
     #[test]
+    fn no_process_draws_an_id_from_the_edges_half() {
+        let now = Timestamp::from_millis(1_790_000_000_000);
+        for instance in [0, INSTANCES - 1] {
+            let mut ids = EventIds::new(instance).expect("a valid instance");
+            let click_id = ClickId::new(ids.draw(now).expect("the first").get());
+            assert_eq!(drawn_at_edge(click_id), None);
+            let at_the_edge = ClickId::new(click_id.get() | EDGE_BIT);
+            assert_eq!(drawn_at_edge(at_the_edge), Some(now));
+        }
+    }
+
+    #[test]
     fn a_millisecond_holds_4096_ids_and_then_says_when_to_come_back() {
         let mut ids = EventIds::new(0).expect("a valid instance");
         let now = Timestamp::from_millis(1_790_000_000_000);

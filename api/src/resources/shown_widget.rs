@@ -19,7 +19,7 @@ use crate::{
     auth::{TenantScope, now},
     pages,
     problem::ProblemBody,
-    resources::offers::RATE_IN_FORCE,
+    resources::{links::smart_link, offers::RATE_IN_FORCE},
 };
 
 /// Links that were just made show up within a minute.
@@ -73,6 +73,7 @@ struct Row {
     category: Option<String>,
     currency: String,
     slug: String,
+    custom_domain: Option<String>,
     commission_pct: Option<Decimal>,
     commission_flat: Option<Decimal>,
     #[sqlx(flatten)]
@@ -120,10 +121,12 @@ pub(crate) async fn show(
             .map_err(|error| Problem::database(&error))?;
     let (config, campaign_id) = widget.ok_or(Problem::NotFound)?;
     let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(format!(
-        "SELECT o.offer_id, o.brand, o.category, l.slug, rate.currency, rate.commission_pct,
-                rate.commission_flat, coalesce(c.share_pct, t.default_share_pct) AS share_pct,
-                t.platform_fee_pct, t.platform_fee_flat, t.subsidy
+        "SELECT o.offer_id, o.brand, o.category, l.slug, custom_domain, rate.currency,
+                rate.commission_pct, rate.commission_flat,
+                coalesce(c.share_pct, t.default_share_pct) AS share_pct, t.platform_fee_pct,
+                t.platform_fee_flat, t.subsidy
          FROM campaigns
+         JOIN tenants USING (tenant_id)
          JOIN (SELECT DISTINCT ON (campaign_id, offer_id) campaign_id, offer_id, slug
                FROM links ORDER BY campaign_id, offer_id, slug) l USING (campaign_id)
          JOIN offers o USING (offer_id)
@@ -176,7 +179,7 @@ impl Row {
                 .map(|flat| flat.trunc_with_scale(places))
                 .filter(positive),
             currency: self.currency,
-            smart_link: format!("{public_url}/r/{}", self.slug),
+            smart_link: smart_link(public_url, self.custom_domain.as_deref(), &self.slug),
         }
     }
 }
@@ -218,6 +221,7 @@ mod tests {
             category: None,
             currency: "INR".to_owned(),
             slug: "abc".to_owned(),
+            custom_domain: None,
             commission_pct: commission_pct.map(decimal),
             commission_flat: commission_flat.map(decimal),
             terms,

@@ -4,7 +4,8 @@
 //! A missing browser is a failure and never a skip: `scripts/setup.sh browser` installs it.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -19,8 +20,8 @@ use hyper_util::{
 use serde_json::{Value, json};
 
 /// How long anything may take to show.
-const PATIENCE: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(20);
+pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const POLL: Duration = Duration::from_millis(20);
 /// The name of the member that stands for an element in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// Keys, as WebDriver writes them.
@@ -38,9 +39,23 @@ pub struct Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Chromium ends with its driver.
-        let ended = self.driver.kill().and_then(|()| self.driver.wait());
-        ended.expect("the driver can be ended");
+        // Chromium doesn't end with its driver: the session has to be ended, however a test does.
+        let (host, path) = self.session["http://".len()..]
+            .split_once('/')
+            .expect("an address");
+        let ended = TcpStream::connect(host).and_then(|mut stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            write!(
+                stream,
+                "DELETE /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            )?;
+            // The answer comes once Chromium has ended.
+            stream.read_to_end(&mut Vec::new())
+        });
+        let ended = ended.and(self.driver.kill().and_then(|()| self.driver.wait()));
+        if let Err(error) = ended {
+            eprintln!("the browser may still run: {error}");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 
 use crate::{
-    browser::{ENTER, TAB},
+    browser::{ENTER, PATIENCE, POLL, TAB},
     shop::{HANGS, Shop, element, expect_no_violations, widget},
     world::phone,
 };
@@ -117,9 +117,14 @@ async fn a_click_follows_the_smart_link_and_names_the_shopper() {
     browser.press(&[TAB, ENTER]).await;
     browser.until("told.length === 2").await;
     assert_eq!(browser.run("return told").await, json!([5509, 7]));
-    while browser.tabs().await < 3 || shop.followed.lock().expect("unharmed").len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let two_more_tabs = async {
+        while browser.tabs().await < 3 || shop.followed.lock().expect("unharmed").len() < 2 {
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, two_more_tabs)
+        .await
+        .expect("each click opens a tab");
     let followed = shop.followed.lock().expect("unharmed").clone();
     assert_eq!(
         followed,

@@ -151,6 +151,11 @@ async fn what_a_widget_shows_is_for_anybody_and_for_a_minute() {
         (&flat["reward_pct"], &flat["reward_flat"]),
         (&Value::Null, &json!("30.00"))
     );
+    world
+        .run("UPDATE tenants SET custom_domain = 'go.shop.example' WHERE name = 'Tenant 1'")
+        .await;
+    let link = &world.get(&path).await.body["offers"][0]["smart_link"];
+    assert_eq!(link, "https://go.shop.example/r/a");
     world.run("UPDATE campaigns SET status = 'paused'").await;
     assert_eq!(world.get(&path).await.body["offers"], json!([]));
 }

@@ -30,7 +30,7 @@ async fn world() -> World {
 
 /// As the recipe draws it.
 fn click_id(at: Timestamp) -> ClickId {
-    ClickId::new(((at.millis() - EPOCH_MILLIS) << 22) | (1 << 21) | 12_345)
+    ClickId::new(((at.millis() - EPOCH_MILLIS) << 22) | (1 << 21) | 0x3039)
 }
 
 async fn tell(world: &World, body: &Value) -> Answer {

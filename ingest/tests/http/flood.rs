@@ -61,8 +61,8 @@ fn head(method: &str, target: &str, from: &str, length: usize) -> String {
     )
 }
 
-/// How long each of the postbacks took, from when it was due: shortest first. The flood's own address
-/// sends them: what is limited is the endpoint, not the caller.
+/// How long each of the postbacks took, from when it was due: shortest first. The flood's own
+/// address sends them: what is limited is the endpoint, not the caller.
 async fn report(address: SocketAddr) -> Vec<Duration> {
     let mut reporters = JoinSet::new();
     for reporter in 0..REPORTERS {

@@ -115,7 +115,7 @@ async fn perform(
     let record = driver.into_record();
     let (actual, audit) = stage.readings().await?;
     let expected = oracle::expect(script, &record);
-    let look_next = look_next(stage, arguments, directory);
+    let look_next = look_next(stage, script, arguments, directory);
     let summary = Summary::new(
         script,
         &record,
@@ -177,6 +177,7 @@ async fn pay(stage: &DemoStage, run: PayoutRun, progress: &ProgressBar) -> anyho
 
 fn look_next(
     stage: &DemoStage,
+    script: &Script,
     arguments: &DemoArguments,
     directory: &Directory,
 ) -> Vec<(String, String)> {
@@ -190,6 +191,11 @@ fn look_next(
         next.push((
             format!("curl http://{address}/metrics"),
             "what Prometheus scrapes".to_owned(),
+        ));
+        let widget_id = script.seeds.campaigns[0].campaign_id;
+        next.push((
+            format!("http://{address}/widget/example.html?widget-id={widget_id}"),
+            "a page with the widget of a campaign, for a browser".to_owned(),
         ));
     }
     match directory {

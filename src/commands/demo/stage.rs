@@ -86,6 +86,14 @@ impl DemoStage {
         reference::import(platform.operator()?, &file, &contacts, script.started_at)
             .await
             .context("the reference data could not be seeded")?;
+        // Each campaign has a widget of its own id.
+        sqlx::query(
+            "INSERT INTO widgets (widget_id, tenant_id, campaign_id)
+             SELECT campaign_id, tenant_id, campaign_id FROM campaigns",
+        )
+        .execute(platform.operator()?)
+        .await
+        .context("the widgets could not be seeded")?;
 
         let account = fake_account();
         let agcod = FakeAgcod::new(account.clone());
