@@ -233,7 +233,8 @@ fn raw_report(mut bytes: Vec<u8>, row: &Row, content_type: &str) -> RawReport {
     }
 }
 
-/// The report that a row's parameters make, and the click reference, which may be there without one.
+/// The report that a row's parameters make, and the click reference, which may be there without
+/// one.
 fn report(
     parameters: &Parameters<'_>,
     settings: ReadingSettings,
