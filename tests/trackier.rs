@@ -177,6 +177,9 @@ fn a_lost_sale_comes_back_by_the_api_and_offers_follow_the_network() {
         "{text}"
     );
 
+    let logged = ["TRACE", "DEBUG"].iter().any(|level| text.contains(level));
+    assert!(logged, "the key could not show: {text}");
+
     let looked = installation.json(&reconcile);
     assert_eq!(
         looked["summary"]["breaks"],

@@ -84,7 +84,13 @@ struct ListArguments {
 /// A list that was read, or is to be.
 enum List {
     File(PathBuf),
-    Api(Box<Trackier>, Client),
+    Api(Box<Network>),
+}
+
+/// Whom to ask for it.
+struct Network {
+    trackier: Trackier,
+    client: Client,
 }
 
 /// `Z`, or hours and minutes with a sign.
@@ -128,15 +134,15 @@ impl BreakSink for Told {
 /// # Errors
 /// When file, header, tenant or network can't be used; rows that can't are named and counted.
 pub async fn run(arguments: ReconcileArguments) -> anyhow::Result<()> {
-    let list = match &arguments.list.csv {
-        Some(path) => List::File(path.clone()),
-        None => {
-            let trackier = arguments.installation.configuration()?.trackier;
-            let account = trackier.account_of(arguments.tenant)?.context(
-                "there is no account with the network for the tenant: set trackier.api_key",
-            )?;
-            List::Api(Box::new(trackier), Client::new(account)?)
-        }
+    let list = if let Some(path) = &arguments.list.csv {
+        List::File(path.clone())
+    } else {
+        let trackier = arguments.installation.configuration()?.trackier;
+        let account = trackier
+            .account_of(arguments.tenant)?
+            .context("there is no account with the network for the tenant: set trackier.api_key")?;
+        let client = Client::new(account)?;
+        List::Api(Box::new(Network { trackier, client }))
     };
     let work = async |platform: &Platform, roles: &Roles| {
         let run = Run {
@@ -151,7 +157,7 @@ pub async fn run(arguments: ReconcileArguments) -> anyhow::Result<()> {
         };
         match &list {
             List::File(path) => run.file(path).await,
-            List::Api(trackier, client) => run.api(trackier, client).await,
+            List::Api(network) => run.api(network).await,
         }
     };
     pipeline::run(&arguments.installation, work).await
@@ -187,7 +193,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn api(&self, trackier: &Trackier, client: &Client) -> anyhow::Result<()> {
+    async fn api(&self, network: &Network) -> anyhow::Result<()> {
+        let Network { trackier, client } = network;
         let arguments = self.arguments;
         let now = self.platform.clock.now();
         let kept = match &arguments.keep_pull {

@@ -1,4 +1,5 @@
-//! What the network lists, once a day: conversions against the ledger, campaigns against our offers.
+//! What the network lists, once a day: conversions against the ledger, campaigns against our
+//! offers.
 
 use std::{collections::BTreeMap, sync::Arc};
 

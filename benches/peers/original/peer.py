@@ -36,8 +36,6 @@ POSTGRES_SETTINGS = {
     "shared_buffers": "128MB",
     "max_wal_size": "2GB",
     "max_connections": "60",
-    # The statements are few and always want the same plan: made once for each connection.
-    "plan_cache_mode": "force_generic_plan",
 }
 # Schedulers of an idle broker needn't spin: RabbitMQ's guide for machines with few cores.
 ERLANG_ARGUMENTS = (
@@ -171,7 +169,7 @@ def start_postgres(stack: Stack) -> str:
     account = pwd.getpwnam(user) if user else None
     subprocess.run(
         [programs / "initdb", "-D", home, "-U", "postgres", "-A", "trust", "-E", "UTF8"]
-        + ["--locale=C.UTF-8", "-k", "--no-sync"],
+        + ["--locale=C.UTF-8", "-k"],
         check=True,
         stdout=subprocess.DEVNULL,
         cwd="/",
@@ -302,7 +300,8 @@ def start_python(stack: Stack, booking: str, listen: str, dsn: str, broker: str)
         "intake",
         [programs / "uvicorn", "intake:app", "--host", host, "--port", port]
         + ["--workers", str(INTAKE_WORKERS), "--loop", "uvloop", "--http", "httptools"]
-        + ["--no-access-log", "--log-level", "warning", "--backlog", "4096"],
+        + ["--no-access-log", "--log-level", "warning", "--backlog", "4096"]
+        + ["--no-proxy-headers", "--no-server-header"],
         **environment,
     )
 
@@ -343,6 +342,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         check_packages()
+        postgres_programs()
+        rabbitmq_server()
         arguments.data.mkdir(parents=True, exist_ok=True)
         arguments.data.chmod(0o755)
         dsn = start_postgres(stack)

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A byte order mark, either line end, semicolons for commas, quotes, and UTF-16 are read as what
-//! they mean. What a reporting API listed is a JSON object a line ([`api`]); a [`Listing`] is either.
+//! they mean. What a reporting API listed is a JSON object a line ([`api`]); a [`Listing`] is
+//! either.
 
 mod api;
 mod columns;
@@ -219,7 +220,8 @@ impl RowReader {
     }
 }
 
-/// What the log keeps of a row: the bytes that may be kept, and a digest of those that stood there.
+/// What the log keeps of a row: the bytes that may be kept, and a digest of those that stood
+/// there.
 fn raw_report(mut bytes: Vec<u8>, row: &Row, content_type: &str) -> RawReport {
     let truncated = bytes.len() > RAW_BYTES_MAX;
     bytes.truncate(RAW_BYTES_MAX);
@@ -231,7 +233,8 @@ fn raw_report(mut bytes: Vec<u8>, row: &Row, content_type: &str) -> RawReport {
     }
 }
 
-/// The report that a row's parameters make, and the click reference, which may be there without one.
+/// The report that a row's parameters make, and the click reference, which may be there without
+/// one.
 fn report(
     parameters: &Parameters<'_>,
     settings: ReadingSettings,

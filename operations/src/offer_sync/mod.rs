@@ -8,8 +8,8 @@
 //!
 //! Terms are versions: what a campaign pays now becomes a version in force a little later than now,
 //! and clicks of before keep the terms that they had. What the network doesn't say (caps, cool-off,
-//! what a second claim on an order means) stays as it is saved. Nothing is ever taken away: an offer
-//! that isn't listed any more is named, and a person decides.
+//! what a second claim on an order means) stays as it is saved. Nothing is ever taken away: an
+//! offer that isn't listed any more is named, and a person decides.
 
 mod difference;
 mod mapping;
@@ -29,7 +29,7 @@ use sqlx::PgPool;
 use crate::{
     advisory_lock::AdvisoryLock,
     reference::{self, Contacts, ReferenceError, ReferenceFile, file},
-    trackier::{Client, TrackierError, answer::PAGE_ROWS, campaign::Campaign},
+    trackier::{Client, TrackierError, campaign::Campaign},
 };
 pub use difference::FieldChange;
 use mapping::Listed;
@@ -244,16 +244,12 @@ async fn list(client: &Client) -> Result<Listing, OfferSyncError> {
             let page = client.campaigns_page(number).await?;
             most = most.max(page.count);
             let mut further = false;
-            let rows = page.rows.len();
             for row in page.rows {
                 let identity = Identity::of(&row);
                 further |= seen.insert(identity.clone());
                 listing.campaigns.insert(identity, row);
             }
-            let all = match page.count {
-                Some(count) => seen.len() as u64 >= count,
-                None => rows < PAGE_ROWS as usize,
-            };
+            let all = most.is_some_and(|most| seen.len() as u64 >= most);
             if all || !further {
                 break;
             }

@@ -215,8 +215,8 @@ impl BreakSink for Vec<Break> {
 
 impl Reconciler {
     /// Compares an export with the ledger, and appends what is proposed where the settings say
-    /// so. The ledger should have folded what the log holds. The input is a CSV file, or the rows of
-    /// a [`Spool`](crate::trackier::spool::Spool), as the settings' source says.
+    /// so. The ledger should have folded what the log holds. The input is a CSV file, or the rows
+    /// of a [`Spool`](crate::trackier::spool::Spool), as the settings' source says.
     ///
     /// # Errors
     /// See [`ReconcileError`].

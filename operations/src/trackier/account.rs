@@ -44,7 +44,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             tries_max: 8,
             pause: Duration::from_secs(1),
             pause_max: Duration::from_mins(2),

@@ -117,14 +117,10 @@ pub struct ConversionsPage {
     pub pagination: Option<Pagination>,
 }
 
-/// Where a page lies among others.
+/// Where a page lies among others. Its size isn't looked at: a server may cut smaller pages than it
+/// says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Pagination {
-    /// Rows of a page, as the server cuts them.
-    pub per_page: u64,
-    /// Which page it is, from 1.
-    pub current_page: u64,
     /// Rows of all pages.
     pub total: u64,
 }
@@ -222,19 +218,6 @@ fn seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
-impl ConversionsPage {
-    /// Whether this is the last of its pages: the `number`-th, from 1.
-    pub fn last(&self, number: u32) -> bool {
-        let Some(Pagination {
-            per_page, total, ..
-        }) = self.pagination
-        else {
-            return self.rows.len() < PAGE_ROWS as usize;
-        };
-        self.rows.is_empty() || u64::from(number).saturating_mul(per_page.max(1)) >= total
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,25 +248,7 @@ mod tests {
             assert_eq!(read.pagination.map(|pagination| pagination.total), Some(1));
         }
         let bare = conversions(200, r#"{"conversions":[]}"#).expect("a page");
-        assert!(bare.pagination.is_none() && bare.last(1));
-    }
-
-    #[test]
-    fn the_last_page_is_told_by_the_servers_own_page_size() {
-        let page = |rows: usize, per_page, total| ConversionsPage {
-            rows: vec![RawValue::from_string("{}".to_owned()).expect("JSON"); rows],
-            pagination: Some(Pagination {
-                per_page,
-                current_page: 1,
-                total,
-            }),
-        };
-        assert!(!page(100, 100, 250).last(2) && page(50, 100, 250).last(3));
-        // A total that is never reached ends with an empty page; nonsense divides by nothing.
-        assert!(page(0, 100, 1_000).last(2) && page(1, 0, 0).last(1));
-        let mut untold = page(1_000, 1, 1);
-        untold.pagination = None;
-        assert!(!untold.last(1));
+        assert!(bare.pagination.is_none());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Trackier's publisher API: what the network itself says of conversions and of campaigns, which are
-//! what we call offers.
+//! Trackier's publisher API: what the network itself says of conversions and of campaigns, which
+//! are what we call offers.
 //!
 //! ```text
 //!  request ─▶ rate ─▶ HTTPS ─▶ answer ─▶ page, or why there is none

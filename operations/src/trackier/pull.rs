@@ -149,10 +149,13 @@ async fn read_pages(
                 summary.repeated += 1;
             }
         }
-        // A server that answers every page alike would go on for ever.
-        if page.last(number) || !further {
-            let conversions = identities.len() as u64;
-            return Ok(Reading { conversions, total });
+        let reading = Reading {
+            conversions: identities.len() as u64,
+            total,
+        };
+        // A page without anything further ends it: the last is empty, or all pages are alike.
+        if !further || (total.is_some() && reading.settled()) {
+            return Ok(reading);
         }
     }
     Err(PullError::Endless(day))

@@ -1,5 +1,6 @@
-//! What was pulled, in a file: a row a line, as it stood, and after each day a mark. So memory stays
-//! flat, one pull serves several tenants, and one that was interrupted goes on where it stopped.
+//! What was pulled, in a file: a row a line, as it stood, and after each day a mark. So memory
+//! stays flat, one pull serves several tenants, and one that was interrupted goes on where it
+//! stopped.
 //!
 //! Marks begin with `#`, which no JSON does. Nobody but its owner may read the file: rows hold
 //! shoppers' addresses.

@@ -137,6 +137,10 @@ async fn a_full_last_page_an_empty_list_and_overlapping_pages_end() {
     let (summary, rows) = pulled(&served).await;
     assert_eq!((summary.rows, summary.repeated, rows.len()), (6, 1, 6));
     assert!(summary.unsettled.is_empty());
+    // Where nobody says how many there are, a page that brings nothing more is the last.
+    served.fake.hide_totals();
+    let (summary, rows) = pulled(&served).await;
+    assert_eq!((summary.rows, rows.len(), summary.reread), (6, 6, 0));
 }
 
 #[tokio::test]
@@ -172,7 +176,7 @@ async fn a_day_that_does_not_settle_is_named() {
     let served = serve().await;
     fill(&served, 4);
     served.fake.cut_pages(2);
-    for (request, id) in [(2, 5), (5, 6), (8, 7)] {
+    for (request, id) in [(2, 5), (6, 6), (10, 7)] {
         served
             .fake
             .change_after(request, Change::Insert(conversion(id)));

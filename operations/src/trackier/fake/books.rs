@@ -24,6 +24,7 @@ pub(super) struct Books {
     pub(super) campaigns: Vec<Value>,
     pub(super) page_rows: usize,
     pub(super) overlap_rows: usize,
+    pub(super) totals_hidden: bool,
     pub(super) faults: VecDeque<Fault>,
     /// Each with the number of requests after which it happens.
     pub(super) changes: Vec<(usize, Change)>,
@@ -40,6 +41,7 @@ impl Books {
             campaigns: Vec::new(),
             page_rows: PAGE_ROWS_MAX,
             overlap_rows: 0,
+            totals_hidden: false,
             faults: VecDeque::new(),
             changes: Vec::new(),
             asked: Vec::new(),
@@ -66,10 +68,11 @@ impl Books {
             "/v2/publisher/campaigns" => {
                 let number = page_number(query);
                 let page = self.cut(self.campaigns.iter().collect(), number);
-                Json(json!({"success": true, "data": {
-                    "campaigns": page, "page": number, "count": self.campaigns.len()
-                }}))
-                .into_response()
+                let mut data = json!({"campaigns": page, "page": number});
+                if !self.totals_hidden {
+                    data["count"] = self.campaigns.len().into();
+                }
+                Json(json!({"success": true, "data": data})).into_response()
             }
             _ => refused(StatusCode::NOT_FOUND, 404, "Resource Not Found"),
         }
@@ -103,10 +106,13 @@ impl Books {
         let listed: Vec<&Value> = self.conversions.iter().filter(within).collect();
         let (total, number) = (listed.len(), page_number(query));
         let page = self.cut(listed, number);
-        Json(json!({"conversions": page, "pagination": {
-            "perPage": self.page_rows, "currentPage": number, "total": total
-        }}))
-        .into_response()
+        let mut body = json!({"conversions": page});
+        if !self.totals_hidden {
+            body["pagination"] = json!({
+                "perPage": self.page_rows, "currentPage": number, "total": total
+            });
+        }
+        Json(body).into_response()
     }
 
     fn cut<'a>(&self, rows: Vec<&'a Value>, number: usize) -> Vec<&'a Value> {

@@ -126,6 +126,11 @@ impl FakeTrackier {
         self.books().overlap_rows = rows;
     }
 
+    /// Tells nobody any more how many rows there are.
+    pub fn hide_totals(&self) {
+        self.books().totals_hidden = true;
+    }
+
     /// What goes wrong with the next requests, one after the other.
     pub fn go_wrong(&self, faults: impl IntoIterator<Item = Fault>) {
         self.books().faults.extend(faults);
