@@ -201,6 +201,7 @@ pub fn description() -> utoipa::openapi::OpenApi {
     let description = endpoints().merge(embedded()).merge(unlimited());
     let mut description = description.merge(monitored()).into_openapi();
     description.merge(ingest::description());
+    openapi::name_problems(&mut description);
     // A build's own version would make the committed copy drift with each release.
     "1.0".clone_into(&mut description.info.version);
     description

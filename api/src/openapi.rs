@@ -6,7 +6,10 @@ use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderValue, header};
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        Ref, RefOr,
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 
 use crate::problem::{FieldError, ProblemBody};
@@ -37,6 +40,31 @@ const PAGE: &str = include_str!("openapi.html");
     )
 )]
 pub(crate) struct Description;
+
+/// Says of problems that they are `application/problem+json`: a schema brings along no type of its
+/// own.
+pub(crate) fn name_problems(description: &mut utoipa::openapi::OpenApi) {
+    let problem = RefOr::Ref(Ref::from_schema_name("Problem"));
+    for path in description.paths.paths.values_mut() {
+        let operations = [&mut path.get, &mut path.post];
+        for operation in operations.into_iter().flatten() {
+            for response in operation.responses.responses.values_mut() {
+                let RefOr::T(response) = response else {
+                    continue;
+                };
+                let content = response.content.get("application/json");
+                let named = matches!(
+                    content,
+                    Some(RefOr::T(content)) if content.schema.as_ref() == Some(&problem)
+                );
+                if named && let Some(content) = response.content.swap_remove("application/json") {
+                    let content_type = "application/problem+json".to_owned();
+                    response.content.insert(content_type, content);
+                }
+            }
+        }
+    }
+}
 
 struct Schemes;
 

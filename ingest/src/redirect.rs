@@ -82,9 +82,11 @@ async fn answer(
         Err(_) => Err(Rejection::UnknownLink),
     };
     let told = outcome.as_ref().err().map(Rejection::user_message);
-    let mut response = ingest.answer(Kind::Redirect, started, outcome, |location| {
-        (StatusCode::FOUND, [(header::LOCATION, location)]).into_response()
-    });
+    let mut response = match outcome {
+        // Counted as accepted is what is in the log.
+        Ok((location, Counting::OverLimit | Counting::AskedOnly)) => found(&location),
+        outcome => ingest.answer(Kind::Redirect, started, outcome, |(to, _)| found(&to)),
+    };
     if let Some(told) = told.filter(|_| wants_page(&parts.headers)) {
         *response.body_mut() = Body::from(PAGE.replace("{told}", told));
         let html = HeaderValue::from_static("text/html; charset=utf-8");
@@ -99,6 +101,10 @@ async fn answer(
     response
 }
 
+fn found(location: &str) -> Response {
+    (StatusCode::FOUND, [(header::LOCATION, location)]).into_response()
+}
+
 /// Whether a browser asks, for a person to read.
 fn wants_page(headers: &HeaderMap) -> bool {
     let accepted = text_of(headers, &header::ACCEPT);
@@ -111,7 +117,7 @@ impl Ingest {
         slug: &str,
         parts: &Parts,
         counting: Option<Counting>,
-    ) -> Result<String, Rejection> {
+    ) -> Result<(String, Counting), Rejection> {
         let received_at = self.now();
         let client = self.client(parts);
         let query = parts.uri.query().unwrap_or_default();
@@ -142,7 +148,7 @@ impl Ingest {
             Counting::OverLimit | Counting::AskedOnly => {}
         }
         self.metrics().count_redirect(visitor, counting);
-        Ok(location)
+        Ok((location, counting))
     }
 }
 

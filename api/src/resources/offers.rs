@@ -24,7 +24,7 @@ use crate::{
 /// The longest name of a category.
 const CATEGORY_BYTES_MAX: usize = 200;
 
-/// Joins offers `o` that are in force at `$1` with their `rate`: the tenant's own, where it has one.
+/// Joins offers `o` in force at `$1` with their `rate`: the tenant's own, where it has one.
 pub(crate) const RATE_IN_FORCE: &str = "
     CROSS JOIN LATERAL (
         SELECT v.currency::text AS currency,

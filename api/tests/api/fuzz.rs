@@ -37,6 +37,7 @@ async fn requests_made_up_from_the_description_find_no_defect() {
     for token in [OPERATOR, &creator] {
         let mut command = Command::new(schemathesis());
         command
+            .current_dir(env!("CARGO_TARGET_TMPDIR"))
             .args(["run", &format!("http://{address}/v1/openapi.json")])
             .args(["--header", &format!("Authorization: Bearer {token}")])
             .args(["--max-examples", &each.to_string(), "--seed", SEED])

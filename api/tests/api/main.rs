@@ -3,6 +3,7 @@
 mod browser;
 mod fuzz;
 mod isolation;
+mod lists;
 #[path = "../../../sinks/tests/support/postgres.rs"]
 mod postgres;
 mod resources;

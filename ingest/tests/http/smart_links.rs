@@ -63,6 +63,8 @@ async fn shoppers_are_sent_on_where_the_counting_stops_and_their_sales_count() {
     );
     let clicks = world.clicks().await;
     assert_eq!(clicks.len() as u64, recorded);
+    let accepted = world.counted("hissaback_ingest_accepted_total", "redirect");
+    assert_eq!(accepted, recorded);
     let location = &last.expect("some").headers["location"];
     let (_, token) = location.rsplit_once("p1=").expect("a token");
     assert!(token_keys().open(token).is_ok(), "{location}");

@@ -42,7 +42,7 @@ async fn seed(operator: &PgPool) {
             (1, 2, $7 + interval '2 days', 'https://shop.example/', 'INR', 'percentage', 9, NULL,
              NULL, 30, true, 'reject')",
         "INSERT INTO campaigns VALUES
-            ($2, $1, 'a campaign'), (gen_random_uuid(), $1, 'a former one', 'archived'),
+            ($2, $1, 'a campaign', 'active'), (gen_random_uuid(), $1, 'a former one', 'archived'),
             (gen_random_uuid(), $1, 'one that rests', 'paused')",
         "INSERT INTO campaign_versions VALUES
             ($2, $1, 1, $7, 62.5, 14), ($2, $1, 2, $7 + interval '1 day', NULL, 30)",
