@@ -21,7 +21,7 @@
 //! | [`creator_analytics`] | what a creator's shop earned, from the aggregates |
 //! | [`retention`] | what is past its period goes, and what a person asks to |
 //! | [`commands`] | operators' decisions, on their way into the log |
-//! | [`reconcile`] | a network's CSV against the ledger, and what is missing as evidence |
+//! | [`reconcile`] | what a network lists against the ledger, and what is missing as evidence |
 //! | [`explain`] | from a gift card to the raw reports' bytes, and back |
 //! | [`unmatched`], [`dead_letters`] | list, look, try again or match by hand, give up |
 //! | [`trackier`] | the network's own API, and a fake of it |

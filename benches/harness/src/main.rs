@@ -20,7 +20,10 @@ mod results;
 mod scenarios;
 mod traffic;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
@@ -63,7 +66,17 @@ struct Arguments {
     directory: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some((served, directory)) = arguments.serve.zip(arguments.directory.clone()) {
         let runtime = tokio::runtime::Builder::new_multi_thread()

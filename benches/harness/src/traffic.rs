@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+use schemas::LinkId;
 use serde_json::{Value, json};
 
 /// Tenants, each with a campaign and a link of its own.
@@ -88,6 +89,12 @@ impl Sale {
         )
         .into_bytes()
     }
+}
+
+/// The links that shoppers follow.
+pub fn links() -> impl Iterator<Item = LinkId> {
+    let links = (0..TENANTS).map(|tenant| link(tenant).parse().expect("a UUID"));
+    links.map(LinkId::new)
 }
 
 fn link(tenant: u64) -> String {

@@ -86,6 +86,8 @@ pub async fn fastest(
     let began = Instant::now();
     let sent = generator.send(sales, pace, Sending::Whole).await?;
     let answered = sent.seconds;
+    let requests = sent.record.click_micros.len() + sent.record.postback_micros.len();
+    let requests = number(requests as u64);
     let latencies = Latencies::of(sent.record.postback_micros.iter().copied());
     record.merge(sent.record);
     until_ledgered(&product, &record).await?;
@@ -100,8 +102,7 @@ pub async fn fastest(
     );
     findings.note("until every request was answered", "s", answered);
     findings.note("until everything was ledgered", "s", seconds);
-    let requests = number(generator.requests.load(Ordering::Relaxed)) - number(WARM_UP);
-    findings.note("requests per conversion", "", 1.0 + requests / conversions);
+    findings.note("requests per conversion", "", requests / conversions);
     let cost = usage.cpu_seconds_total() / conversions * 1_000.0;
     findings.note("CPU seconds per 1,000 conversions", "s", cost);
     for (part, name) in [
@@ -294,12 +295,17 @@ async fn look(
     let query = "SELECT partition, next_offset FROM consumer_positions \
                  WHERE consumer = 'ledger' AND topic = 'decisions'";
     let mut seen = Seen::new();
-    while !stop.load(Ordering::Relaxed) {
+    loop {
+        // Once more after it was told to end, so that nothing is left unseen.
+        let last = stop.load(Ordering::Relaxed);
         let rows: Vec<(i32, i64)> = sqlx::query_as(query).fetch_all(&mut connection).await?;
         let now = wall_micros();
         for (partition, next_offset) in rows {
             let moments = seen.entry(partition).or_default();
             moments.entry(next_offset).or_insert(now);
+        }
+        if last {
+            break;
         }
         sleep(LOOK_EVERY).await;
     }

@@ -17,7 +17,9 @@ use arc_swap::ArcSwap;
 use axum::{Router, routing::get};
 use clap::ValueEnum;
 use prometheus::Registry;
-use schemas::{contact::ContactKey, event_id::EventIds, token::TokenKeys};
+use schemas::{
+    contact::ContactKey, event_id::EventIds, reference::ReferenceData, token::TokenKeys,
+};
 use stream::{
     EmbeddedLog, EmbeddedOptions, Log, SystemClock,
     kafka::{AppendTimes, KafkaLog, KafkaSettings},
@@ -32,6 +34,7 @@ use crate::{
     oracle::{evidence::read_log, verdict::Verdict},
     processes::{Part, Watch},
     results::{Aim, Curve, Distribution, Findings, Point},
+    traffic,
 };
 
 /// Clicks whose tokens the postbacks carry.
@@ -160,7 +163,7 @@ fn ingest_over(log: Arc<dyn Log>) -> anyhow::Result<Arc<Ingest>> {
     let dependencies = Dependencies {
         log,
         clock: Arc::new(SystemClock),
-        reference: Arc::new(ArcSwap::from_pointee(fixture::reference())),
+        reference: Arc::new(ArcSwap::from_pointee(reference())),
         token_keys: TokenKeys::new(&[(1, [1; 32])])?,
         contact_key: ContactKey::new([7; 32]),
         event_ids: Arc::new(Mutex::new(EventIds::new(1)?)),
@@ -170,6 +173,17 @@ fn ingest_over(log: Arc<dyn Log>) -> anyhow::Result<Arc<Ingest>> {
         Settings::default(),
         &Registry::new(),
     )?)
+}
+
+/// The small installation, with the links that the traffic follows.
+fn reference() -> ReferenceData {
+    let mut reference = fixture::reference();
+    let link = reference.links.values().next().cloned();
+    if let Some(link) = link {
+        let more = traffic::links().map(|id| (id, link.clone()));
+        reference.links.extend(more);
+    }
+    reference
 }
 
 /// One measurement of a server at its fastest.
