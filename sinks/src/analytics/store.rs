@@ -9,7 +9,7 @@ use stream::Partition;
 
 use super::{
     aggregates::{Hour, Touched},
-    batch::{Bounds, Rows},
+    batch::Rows,
     completeness,
     metrics::AnalyticsMetrics,
     rows::{ClaimHourRow, ClickRow, Instant, LedgerEntryRow},
