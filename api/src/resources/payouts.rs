@@ -46,12 +46,12 @@ pub(crate) struct PayoutParameters {
 
 /// A payout to one shopper.
 #[derive(Debug, Serialize, FromRow, ToSchema)]
-#[schema(example = json!({
+#[schema(as = Payout, example = json!({
     "payout_id": "00000000-0000-0000-0000-000000000009", "amount": "250", "currency": "INR",
     "method": "agcod", "state": "funded", "as_of": "2026-10-21T00:00:00.000Z",
     "paid_at": "2026-10-21T00:00:04.000Z", "claims": 3
 }))]
-pub(crate) struct Payout {
+pub(crate) struct Listed {
     payout_id: Uuid,
     /// In units of the currency.
     #[schema(value_type = String)]
@@ -74,6 +74,7 @@ pub(crate) struct Payout {
     claims: i64,
 }
 
+#[expect(clippy::ref_option, reason = "serde hands it over like this")]
 fn timestamp<S: serde::Serializer>(
     at: &Option<DateTime<Utc>>,
     serializer: S,
@@ -86,7 +87,7 @@ fn timestamp<S: serde::Serializer>(
     get, path = "/v1/payouts", tag = "creators", params(PayoutParameters),
     security(("bearer" = ["creator"]), ("bearer" = ["operator"])),
     responses(
-        (status = 200, body = Vec<Payout>, description = "A page of payouts.",
+        (status = 200, body = Vec<Listed>, description = "A page of payouts.",
          headers(("Next-Cursor" = String, description = "Names the next page, if there is one."),
                  ("ETag" = String, description = "For `If-None-Match`."))),
         (status = 304, description = "As in `If-None-Match`."),
@@ -108,7 +109,7 @@ pub(crate) async fn list(
     let scope = caller.tenant(tenant_id.expect("checked above"))?;
 
     let mut transaction = scope.begin(&api).await?;
-    let payouts: Vec<Payout> = sqlx::query_as(
+    let payouts: Vec<Listed> = sqlx::query_as(
         "SELECT payout_id, amount, currency::text AS currency, method, state, as_of, paid_at,
                 (SELECT count(*) FROM payout_items i WHERE i.payout_id = p.payout_id) AS claims
          FROM payouts p

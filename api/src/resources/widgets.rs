@@ -125,11 +125,11 @@ fn storable(value: &Value, depth: usize) -> bool {
 
 /// A widget, as its tenant made it.
 #[derive(Serialize, FromRow, ToSchema)]
-#[schema(example = json!({
+#[schema(as = Widget, example = json!({
     "widget_id": "00000000-0000-0000-0000-000000000005",
     "campaign_id": "00000000-0000-0000-0000-000000000002", "config_json": {"theme": "light"}
 }))]
-pub(crate) struct Widget {
+pub(crate) struct Listed {
     widget_id: Uuid,
     campaign_id: Uuid,
     #[schema(value_type = Object)]
@@ -141,7 +141,7 @@ pub(crate) struct Widget {
     get, path = "/v1/widgets", tag = "creators", params(TenantParameters),
     security(("bearer" = ["creator"]), ("bearer" = ["operator"])),
     responses(
-        (status = 200, body = Vec<Widget>, description = "A page of widgets.",
+        (status = 200, body = Vec<Listed>, description = "A page of widgets.",
          headers(("Next-Cursor" = String, description = "Names the next page, if there is one."),
                  ("ETag" = String, description = "For `If-None-Match`."))),
         (status = 304, description = "As in `If-None-Match`."),
@@ -156,7 +156,7 @@ pub(crate) async fn list(
 ) -> Result<Response, Problem> {
     let (scope, page): (_, Page<Uuid>) = TenantParameters::read(parameters, &caller)?;
     let mut transaction = scope.begin(&api).await?;
-    let widgets: Vec<Widget> = sqlx::query_as(
+    let widgets: Vec<Listed> = sqlx::query_as(
         "SELECT widget_id, campaign_id, config_json FROM widgets
          WHERE $1::uuid IS NULL OR widget_id > $1 ORDER BY widget_id LIMIT $2",
     )
