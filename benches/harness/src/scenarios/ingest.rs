@@ -5,13 +5,14 @@ use std::{
     env,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use ::ingest::{Dependencies, Ingest, ServerLimits, Settings, router};
+use ::ingest::{Dependencies, Ingest, Settings, router};
 use anyhow::{Context, ensure};
 use arc_swap::ArcSwap;
 use axum::{Router, routing::get};
@@ -25,6 +26,7 @@ use stream::{
     kafka::{AppendTimes, KafkaLog, KafkaSettings},
 };
 use tokio::net::TcpListener;
+use web::{ServerLimits, rate_limit::AddressLimits};
 
 use super::Plan;
 use crate::{
@@ -37,6 +39,8 @@ use crate::{
     traffic,
 };
 
+/// Clicks by one address: none are sent here, and postbacks have no limit.
+const CLICKS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 /// Clicks whose tokens the postbacks carry.
 const CLICKS: u64 = 1_000;
 /// Callers that wait for an answer each: what a batch of the log can hold.
@@ -129,12 +133,12 @@ pub async fn serve(served: Served, directory: PathBuf) -> anyhow::Result<()> {
         Served::Bare => {
             let answer = || async { axum::Json(serde_json::json!({ "status": "ok" })) };
             let router = Router::new().route("/v1/events/conversion", get(answer).post(answer));
-            ::ingest::serve(listener, router, limits, shutdown).await;
+            web::serve(listener, router, limits, shutdown).await;
         }
         Served::Ingest => {
             let clock = Arc::new(SystemClock);
             let log = EmbeddedLog::open(directory, clock, EmbeddedOptions::default())?;
-            ::ingest::serve(
+            web::serve(
                 listener,
                 router(ingest_over(log.clone())?),
                 limits,
@@ -146,7 +150,7 @@ pub async fn serve(served: Served, directory: PathBuf) -> anyhow::Result<()> {
         Served::IngestKafka => {
             let log = KafkaLog::connect(KafkaSettings::new(BROKERS), AppendTimes::Broker)?;
             log.ready(KAFKA_PATIENCE).await?;
-            ::ingest::serve(
+            web::serve(
                 listener,
                 router(ingest_over(log.clone())?),
                 limits,
@@ -160,6 +164,7 @@ pub async fn serve(served: Served, directory: PathBuf) -> anyhow::Result<()> {
 }
 
 fn ingest_over(log: Arc<dyn Log>) -> anyhow::Result<Arc<Ingest>> {
+    let registry = Registry::new();
     let dependencies = Dependencies {
         log,
         clock: Arc::new(SystemClock),
@@ -167,12 +172,9 @@ fn ingest_over(log: Arc<dyn Log>) -> anyhow::Result<Arc<Ingest>> {
         token_keys: TokenKeys::new(&[(1, [1; 32])])?,
         contact_key: ContactKey::new([7; 32]),
         event_ids: Arc::new(Mutex::new(EventIds::new(1)?)),
+        limits: Arc::new(AddressLimits::new(CLICKS_PER_MINUTE, &registry)?),
     };
-    Ok(Ingest::new(
-        dependencies,
-        Settings::default(),
-        &Registry::new(),
-    )?)
+    Ok(Ingest::new(dependencies, Settings::default(), &registry)?)
 }
 
 /// The small installation, with the links that the traffic follows.
