@@ -5,8 +5,8 @@
 mod browser;
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Read},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use browser::{Browser, PATIENCE, POLL};
@@ -19,6 +19,8 @@ struct Demo {
     process: Child,
     /// The example page with a campaign's widget.
     page: String,
+    // What it says further: it ends where nobody listens.
+    _output: BufReader<ChildStdout>,
     directory: tempfile::TempDir,
 }
 
@@ -40,8 +42,10 @@ impl Demo {
             .stderr(Stdio::null())
             .spawn()
             .expect("the program runs");
-        let lines = BufReader::new(process.stdout.take().expect("piped")).lines();
-        let page = lines
+        let mut output = BufReader::new(process.stdout.take().expect("piped"));
+        let page = output
+            .by_ref()
+            .lines()
             .map(|line| line.expect("text"))
             .find_map(|line| {
                 let mut words = line.split_whitespace();
@@ -53,6 +57,7 @@ impl Demo {
         Self {
             process,
             page,
+            _output: output,
             directory,
         }
     }

@@ -50,7 +50,7 @@ impl Drop for Browser {
                 "DELETE /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
             )?;
             // The answer comes once Chromium has ended.
-            stream.read_to_end(&mut Vec::new())
+            stream.read_exact(&mut [0; "HTTP/1.1 200".len()])
         });
         let ended = ended.and(self.driver.kill().and_then(|()| self.driver.wait()));
         if let Err(error) = ended {
