@@ -25,7 +25,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::{Parser, ValueEnum};
 
 use results::{Findings, Form, Outcome};
@@ -124,17 +124,26 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     if scenarios.is_empty() {
         scenarios = Scenario::of_the_product();
     }
+    // One that fails doesn't take the figures of the others along.
+    let mut failed = Vec::new();
     for scenario in scenarios {
         let name = scenario.to_possible_value().context("every one is named")?;
         let name = name.get_name();
         eprintln!("{name}, seed {}", plan.seed);
         let mut findings = Findings::default();
-        scenario
-            .run(&plan, &mut findings)
-            .await
-            .with_context(|| format!("scenario {name}, seed {}", plan.seed))?;
-        keep(&arguments.results, name, &plan, findings)?;
+        match scenario.run(&plan, &mut findings).await {
+            Ok(()) => keep(&arguments.results, name, &plan, findings)?,
+            Err(failure) => {
+                eprintln!("error: scenario {name}, seed {}: {failure:#}", plan.seed);
+                failed.push(name.to_owned());
+            }
+        }
     }
+    ensure!(
+        failed.is_empty(),
+        "no figures of {}, and the document stays as it was",
+        failed.join(", ")
+    );
     if let Some(document) = &arguments.document {
         report::write_into(document, &arguments.results)?;
         eprintln!("{} is written anew", document.display());

@@ -37,7 +37,7 @@ const RATE: &str = "conversions ledgered, end to end";
 
 pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
     let plan = &Plan {
-        conversions: plan.form.pick(20_000, 100_000),
+        conversions: plan.conversions.min(plan.form.pick(20_000, 100_000)),
         ..*plan
     };
     findings.set("conversions", plan.conversions);
