@@ -110,9 +110,9 @@ async fn what_the_documented_queries_take() {
         "Over {events} events ({filled} rows in the tables), with the embedded engine on {cores} \
          cores, each asked {RUNS} times,\nover October of 90 days; the benchmark itself writes \
          this (`make bench-analytics`).\nComputing every aggregate anew took {:.0} s. After an \
-         outage the sink made up for {OUTAGE_RECORDS} clicks\nat {rate:.0} a second, {:.0} times as \
-         fast as they come with 200,000 conversions a day\n(about {INCOMING_PER_SECOND} a second), in a \
-         build without optimisation.\n\n{}\n",
+         outage the sink made up for {OUTAGE_RECORDS} clicks\nat {rate:.0} a second, {:.0} times \
+         as fast as they come with 200,000 conversions a day\n(about {INCOMING_PER_SECOND} a \
+         second), in a build without optimisation.\n\n{}\n",
         computed.as_secs_f64(),
         rate / INCOMING_PER_SECOND,
         lines.join("\n")

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! ClickHouse is derived and may lag, fail or be thrown away: nothing else notices. A batch's
-//! bounds are durable before it is inserted, so that after any crash it is known which records may be
-//! in, and they are inserted again; every table replaces by identity, so that a repetition changes
-//! no number (ADR 0026).
+//! bounds are durable before it is inserted, so that after any crash it is known which records may
+//! be in, and they are inserted again; every table replaces by identity, so that a repetition
+//! changes no number (ADR 0026).
 //!
 //! * [`AnalyticsSink`] follows the log.
 //! * [`aggregates`] are computed anew where batches touch them.
