@@ -54,7 +54,8 @@ pub struct Peer {
 /// What it says once it is up.
 #[derive(Deserialize)]
 struct Up {
-    database: String,
+    /// The directory of PostgreSQL's socket.
+    postgres: PathBuf,
 }
 
 impl Peer {
@@ -109,7 +110,10 @@ impl Peer {
             child,
             pipe,
             address,
-            database: up.database.parse()?,
+            database: PgConnectOptions::new_without_pgpass()
+                .socket(up.postgres)
+                .username("postgres")
+                .database("postgres"),
             _home: home,
         })
     }

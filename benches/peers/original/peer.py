@@ -350,7 +350,7 @@ def main() -> int:
         load(dsn, arguments.reference)
         broker = start_rabbitmq(stack)
         start_python(stack, arguments.booking, arguments.listen, dsn, broker)
-        print(json.dumps({"http": arguments.listen, "database": dsn}), flush=True)
+        print(json.dumps({"postgres": str(stack.data / "run")}), flush=True)
         wait_for_end()
         return 0
     except Missing as missing:
