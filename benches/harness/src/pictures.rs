@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use crate::results::{Curve, Distribution, Point, shown};
 
+/// Which latency of a point a line shows.
+type Latency = fn(&Point) -> f64;
+
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 70.0;
@@ -84,7 +87,7 @@ pub fn curve(title: &str, curve: &Curve) -> String {
             &label,
         );
     }
-    let lines: [(&str, fn(&Point) -> f64); 2] = [
+    let lines: [(&str, Latency); 2] = [
         ("median", |point| point.p50_ms),
         ("p99", |point| point.p99_ms),
     ];

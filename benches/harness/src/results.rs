@@ -153,7 +153,7 @@ impl Findings {
         }
     }
 
-    pub fn set(&mut self, name: &str, value: impl ToString) {
+    pub fn set(&mut self, name: &str, value: &impl ToString) {
         let value = value.to_string();
         if !self.settings.iter().any(|(known, _)| known == name) {
             self.settings.push((name.to_owned(), value));

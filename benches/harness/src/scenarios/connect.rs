@@ -48,8 +48,8 @@ const THEIRS: &str = "Redpanda Connect";
 
 pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
     let postbacks = plan.form.pick(40_000, 200_000);
-    findings.set("callers", CALLERS);
-    findings.set("Kafka", "one broker, acks=all, lz4, 12 partitions");
+    findings.set("callers", &CALLERS);
+    findings.set("Kafka", &"one broker, acks=all, lz4, 12 partitions");
     for _ in 0..plan.repetitions {
         let home = tempfile::tempdir()?;
         let broker = Running::broker(&home.path().join("kafka"))?;

@@ -39,8 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
     allow_descriptors(CONNECTIONS + DESCRIPTORS_BESIDES)?;
-    findings.set("connections", CONNECTIONS);
-    findings.set("honest sales a second", RATE);
+    findings.set("connections", &CONNECTIONS);
+    findings.set("honest sales a second", &RATE);
     let mut product = Product::install()?;
     product.start()?;
     let generator = Generator::new(product.address);

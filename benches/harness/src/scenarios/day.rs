@@ -49,8 +49,8 @@ const SETTINGS: &str = "SELECT name, setting FROM pg_settings WHERE name IN \
     ORDER BY name";
 
 pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
-    findings.set("conversions", plan.conversions);
-    findings.set("callers", CALLERS);
+    findings.set("conversions", &plan.conversions);
+    findings.set("callers", &CALLERS);
     for repetition in 0..plan.repetitions {
         fastest(plan, findings, repetition).await?;
     }
@@ -230,11 +230,11 @@ async fn note_settings(product: &Product, findings: &mut Findings) -> anyhow::Re
     let mut connection = PgConnection::connect_with(&product.database()).await?;
     for row in sqlx::query(SETTINGS).fetch_all(&mut connection).await? {
         let name: String = row.get(0);
-        findings.set(&format!("PostgreSQL's {name}"), row.get::<String, _>(1));
+        findings.set(&format!("PostgreSQL's {name}"), &row.get::<String, _>(1));
     }
     findings.set(
         "log",
-        "embedded; a batch is synced before it is acknowledged",
+        &"embedded; a batch is synced before it is acknowledged",
     );
     Ok(connection.close().await?)
 }

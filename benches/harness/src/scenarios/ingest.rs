@@ -227,10 +227,10 @@ async fn fastest(
 pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
     let home = tempfile::tempdir()?;
     let postbacks = plan.form.pick(40_000, 200_000);
-    findings.set("callers", CALLERS);
+    findings.set("callers", &CALLERS);
     findings.set(
         "log",
-        "embedded; a batch is synced before it is acknowledged",
+        &"embedded; a batch is synced before it is acknowledged",
     );
     let mut last = None;
     for repetition in 0..plan.repetitions {

@@ -48,7 +48,7 @@ pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()>
         std::os::unix::fs::PermissionsExt::from_mode(0o755),
     )?;
     let sales = u32::try_from(plan.conversions)?;
-    findings.set("sales, each with its click", sales);
+    findings.set("sales, each with its click", &sales);
     let directory = home.path().join("log");
     let clock = Arc::new(SystemClock);
     let log = EmbeddedLog::open(directory, clock, EmbeddedOptions::default())?;
@@ -126,7 +126,7 @@ async fn once(
     let settings: Vec<(String, String)> =
         sqlx::query_as(settings).fetch_all(&mut connection).await?;
     for (name, value) in settings {
-        findings.set(&format!("PostgreSQL's {name}"), value);
+        findings.set(&format!("PostgreSQL's {name}"), &value);
     }
 
     let writer = postgres.connect_options("hissaback_writer", "hissaback");

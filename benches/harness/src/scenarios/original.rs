@@ -40,8 +40,8 @@ pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()>
         conversions: plan.conversions.min(plan.form.pick(20_000, 100_000)),
         ..*plan
     };
-    findings.set("conversions", plan.conversions);
-    findings.set("callers", CALLERS);
+    findings.set("conversions", &plan.conversions);
+    findings.set("callers", &CALLERS);
     for repetition in 0..plan.repetitions {
         let mut ours = Findings::default();
         day::fastest(plan, &mut ours, repetition).await?;

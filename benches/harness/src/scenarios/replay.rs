@@ -29,8 +29,8 @@ pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()>
     let options = EmbeddedOptions::default();
     let log = EmbeddedLog::open(home.path().join("log"), Arc::new(SystemClock), options)?;
     let month = Month::make(&*log, &owner, plan.conversions).await;
-    findings.set("conversions", plan.conversions);
-    findings.set("reports", month.reports);
+    findings.set("conversions", &plan.conversions);
+    findings.set("reports", &month.reports);
     let operator = postgres.connect_options("hissaback_operator", "hissaback");
     let replay = Replay {
         log: Arc::clone(&log) as Arc<dyn Log>,

@@ -22,7 +22,7 @@ const LEDGERED: &str = "hissaback_postback_to_ledger_seconds_count";
 const NAME: &str = "from the start after `kill -9` to the next ledgered conversion";
 
 pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
-    findings.set("sales a second", RATE);
+    findings.set("sales a second", &RATE);
     let mut product = Product::install()?;
     product.start()?;
     let generator = Generator::new(product.address);
