@@ -40,7 +40,7 @@ kafka: ## Run a Kafka broker and a schema registry on this machine until Ctrl-C:
 
 test: setup ## Run every test, against real PostgreSQL, ClickHouse and Kafka
 	cargo test --locked --workspace
-	node --test deploy/edge/
+	node --test deploy/edge/worker.test.mjs
 	cargo test --locked --workspace --features sinks/positions-first --test ledger a_kill_between
 
 chaos: export HISSABACK_KILLS = $(KILLS)

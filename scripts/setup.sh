@@ -7,7 +7,7 @@
 #   scripts/setup.sh services   what running needs: PostgreSQL's programs and the ClickHouse engine
 #   scripts/setup.sh kafka      what only the tests need: Apache Kafka and a schema registry
 #   scripts/setup.sh analysts   what only the tests need: chDB and pyarrow for Python
-#   scripts/setup.sh browser    what only the tests need: Chromium and its driver
+#   scripts/setup.sh browser    what only the tests need: Chromium and its driver, and Node.js
 #   scripts/setup.sh api        what only the tests need: schemathesis, which makes requests up
 #   scripts/setup.sh            all of these; several can be named
 #   scripts/setup.sh peers      what only `make bench-peers` needs: RabbitMQ, the original stack's
@@ -330,8 +330,12 @@ set_up_api() {
     say "schemathesis: $cache/python-api/bin/schemathesis"
 }
 
-# A browser, for the tests of the widget.
+# A browser, for the tests of the widget, and Node.js, for those of the edge's worker.
 set_up_browser() {
+    if ! has node; then
+        can_use_apt || fail "Node.js is missing: install it (18 or later)"
+        apt_install nodejs
+    fi
     has chromium && has chromedriver && return
     can_use_apt || fail "Chromium or its driver is missing: install them" \
         "(Debian: chromium, chromium-driver)"
