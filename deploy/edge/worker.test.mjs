@@ -1,4 +1,4 @@
-// `node --test deploy/edge/`: the worker signs, draws and sends on as the process expects it.
+// `node --test deploy/edge/worker.test.mjs`: the worker signs, draws and sends on as the process expects it.
 
 import assert from "node:assert";
 import { test } from "node:test";
