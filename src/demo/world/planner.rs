@@ -187,8 +187,12 @@ impl Planner {
     /// network's for each stranger.
     fn address(&self, user_id: Option<UserId>) -> IpAddr {
         if let Some(user_id) = user_id {
+            // A subscriber's network is a /64: everyone has one of their own.
             let person = user_id.uuid().as_u128() & u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | person))
+            let (network, device) = (person & u128::from(u32::MAX), person >> 32);
+            IpAddr::V6(Ipv6Addr::from_bits(
+                0x2001_0db8 << 96 | network << 64 | device,
+            ))
         } else {
             let stranger = u32::try_from(self.clicks.len() % 131_072).unwrap_or(0);
             IpAddr::V4(Ipv4Addr::from_bits(0xC612_0000 | stranger))
