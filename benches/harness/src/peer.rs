@@ -1,5 +1,5 @@
-//! The specification's original stack, as `benches/peers/original` builds it: a tree of processes on
-//! loopback, with data of its own that goes when this does.
+//! The specification's original stack, as `benches/peers/original` builds it: a tree of processes
+//! on loopback, with data of its own that goes when this does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -212,7 +212,8 @@ const UNBALANCED: &str = "
          + (SELECT count(*) FROM ledger d LEFT JOIN (
                 SELECT led_id,
                        -sum(amount) FILTER (WHERE account = 'network_receivable') AS commission,
-                       sum(amount) FILTER (WHERE account IN ('user_payable', 'unclaimed')) AS shopper,
+                       sum(amount) FILTER (WHERE account IN ('user_payable', 'unclaimed'))
+                           AS shopper,
                        sum(amount) FILTER (WHERE account = 'creator_payable') AS creator
                 FROM postings GROUP BY led_id
             ) AS p USING (led_id)

@@ -1,5 +1,5 @@
-//! The ledger alone, from a log that is there, and the ceiling: COPY of the very rows that it wrote,
-//! into the same tables with the same triggers and indexes, on the same server.
+//! The ledger alone, from a log that is there, and the ceiling: COPY of the very rows that it
+//! wrote, into the same tables with the same triggers and indexes, on the same server.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -185,7 +185,8 @@ async fn run_sink(
     running.await??;
     let outcome = "SELECT (SELECT count(*) FROM clicks), (SELECT count(*) FROM ledger), \
         (SELECT count(*) FROM conversions), \
-        (SELECT coalesce(sum(-amount), 0)::int8 FROM postings WHERE account = 'network_receivable')";
+        (SELECT coalesce(sum(-amount), 0)::int8 FROM postings \
+         WHERE account = 'network_receivable')";
     let outcome: (i64, i64, i64, i64) = sqlx::query_as(outcome).fetch_one(&mut *connection).await?;
     let sales = i64::from(sales);
     // 8% of 1,999.00 each, in whole rupees.
