@@ -39,7 +39,7 @@ kafka: ## Run a Kafka broker and a schema registry on this machine until Ctrl-C:
 	cargo run --locked --quiet --package stream --features broker --example kafka -- $(DIR)
 
 test: setup ## Run every test, against real PostgreSQL, ClickHouse and Kafka
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-fail-fast
 	node --test deploy/edge/worker.test.mjs
 	cargo test --locked --workspace --features sinks/positions-first --test ledger a_kill_between
 
