@@ -22,6 +22,10 @@ use hissaback::{
 };
 use tracing_subscriber::EnvFilter;
 
+/// Records, rows and requests are many small allocations, freed by other threads than made them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The event pipeline of a creator-cashback platform, around a durable log.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]

@@ -258,6 +258,7 @@ impl Verification {
             metrics: LedgerMetrics::register(&Registry::new())?,
             settings: LedgerSettings {
                 batch_records_max: settings.batch_records_max.max(1),
+                ..LedgerSettings::default()
             },
             committed: None,
         };

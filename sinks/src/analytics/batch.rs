@@ -66,7 +66,7 @@ pub(super) struct Bounds {
     pub(super) last: i64,
 }
 
-/// The rows of a batch, per table.
+/// The rows of batches of one source, per table.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Rows {
     Clicks(Vec<ClickRow>),
@@ -101,7 +101,7 @@ impl Unreadable {
     }
 }
 
-/// What a batch's records make.
+/// What the records of batches make.
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) rows: Rows,
@@ -110,8 +110,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Reads the records of one batch. A function of the records alone: the same batch always
-    /// makes the same block.
+    /// Reads the records of batches. A function of the records alone: a batch that is inserted again
+    /// makes the same rows.
     pub(super) fn read(source: Source, records: Vec<Record>) -> Self {
         let mut reader = Reader {
             records,

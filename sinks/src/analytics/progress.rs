@@ -14,6 +14,10 @@ use super::{
     store::Progress,
 };
 
+/// Computing aggregates is left alone for so many times as long as it took: an hour that grows is
+/// computed anew each time, and must not cost more than what fills it.
+const REST: u32 = 10;
+
 /// Tells it again and again, and never returns.
 pub(super) async fn report_progress(sink: &AnalyticsSink) {
     let mut ticks = every(sink.settings.progress_interval);
@@ -29,17 +33,21 @@ pub(super) async fn report_progress(sink: &AnalyticsSink) {
 /// gather: an hour that many batches touch is computed once for all of them.
 pub(super) async fn keep_aggregates(sink: &AnalyticsSink) {
     let mut ticks = every(sink.settings.aggregate_interval);
+    let longest = sink.settings.aggregate_interval_behind;
     let mut turn = None;
-    let mut computed_at: Option<Instant> = None;
+    let mut rested_at = Instant::now();
+    let mut overdue_at = rested_at;
     loop {
         ticks.tick().await;
-        let waited =
-            computed_at.is_none_or(|at| at.elapsed() >= sink.settings.aggregate_interval_behind);
-        if !waited && far_behind(sink).await.unwrap_or(true) {
+        let begun = Instant::now();
+        if begun < rested_at || (begun < overdue_at && far_behind(sink).await.unwrap_or(true)) {
             continue;
         }
         match compute_once(sink, &mut turn).await {
-            Ok(()) => computed_at = Some(Instant::now()),
+            Ok(()) => {
+                rested_at = Instant::now() + (begun.elapsed() * REST).min(longest);
+                overdue_at = Instant::now() + longest;
+            }
             Err(error) => {
                 turn = None;
                 sink.metrics.computation_failures.inc();

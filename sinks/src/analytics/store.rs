@@ -52,7 +52,7 @@ pub(super) struct Store {
 impl Store {
     pub(super) fn new(client: Client, metrics: AnalyticsMetrics) -> Self {
         // Explicit, since servers differ in their defaults: an acknowledged insert is in the
-        // table, and not taken for a repetition (ADR 0026); a batch is one block; and a batch may
+        // table, and not taken for a repetition (ADR 0026); one insert is one block; and it may
         // span any number of months.
         let client = client
             .with_setting("async_insert", "0")
@@ -66,7 +66,7 @@ impl Store {
         &self.client
     }
 
-    /// Inserts a batch: one block per table. Inserting it again, after whatever outcome, changes
+    /// Inserts rows: one block per table. Inserting them again, after whatever outcome, changes
     /// nothing that a view shows.
     pub(super) async fn insert(&self, rows: &Rows) -> Result<(), Error> {
         match rows {

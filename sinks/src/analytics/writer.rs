@@ -1,13 +1,13 @@
 //! Writes batches: from stored bounds to a moved position, however long ClickHouse takes.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use processors::stage::{
     Origin,
     dead_letters::{self, DeadLetter, Stage},
 };
-use schemas::Timestamp;
+use schemas::{Timestamp, Topic};
 use stream::{
     LogError, Record,
     commit_points::{self, CommitPoint},
@@ -34,12 +34,11 @@ pub(super) enum Flow {
     Stop,
 }
 
-/// A batch whose bounds are stored.
-struct Batch {
-    bounds: Bounds,
+/// The batches of one source, over all its partitions. They are inserted together: what an insert
+/// costs ClickHouse is a part in each table and its merges, more than the rows in it.
+struct Block {
     rows: Rows,
-    /// Append time of its last record.
-    appended_at: Timestamp,
+    progress: Vec<Progress>,
 }
 
 pub(super) struct Writer<'a> {
@@ -87,13 +86,13 @@ impl Writer<'_> {
         if opened.is_empty() {
             return Ok(Flow::Continue);
         }
-        let (batches, unreadable) = tokio::task::spawn_blocking(move || read(opened)).await?;
+        let bounds: Vec<Bounds> = opened.iter().map(|(bounds, _)| *bounds).collect();
+        let (blocks, unreadable) = tokio::task::spawn_blocking(move || read(opened)).await?;
         self.set_aside(&unreadable).await?;
-        let Some(touched) = self.insert(&batches).await? else {
+        let Some(touched) = self.insert(&blocks).await? else {
             return Ok(Flow::Stop);
         };
         commit_points::pass(CommitPoint::AnalyticsInserted);
-        let bounds: Vec<Bounds> = batches.iter().map(|batch| batch.bounds).collect();
         self.sink.journal.close(&bounds, &touched).await?;
         self.back_off.reset();
         Ok(Flow::Continue)
@@ -133,18 +132,21 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Inserts the batches and notes how far they reach, however long ClickHouse takes. Returns
+    /// Inserts the blocks and notes how far they reach, however long ClickHouse takes. Returns
     /// what aggregates they touch; nothing when the shutdown came first.
-    async fn insert(&mut self, batches: &[Batch]) -> Result<Option<Touched>, AnalyticsError> {
-        let progress: Vec<Progress> = batches.iter().map(Batch::progress).collect();
-        let mut left: Vec<&Batch> = batches.iter().collect();
+    async fn insert(&mut self, blocks: &[Block]) -> Result<Option<Touched>, AnalyticsError> {
+        let progress: Vec<Progress> = blocks
+            .iter()
+            .flat_map(|block| block.progress.iter().copied())
+            .collect();
+        let mut left: Vec<&Block> = blocks.iter().collect();
         loop {
             let attempt = async {
                 self.insert_once(&mut left).await?;
                 // Only now: another instance may be moving the same claims.
                 let mut touched = Touched::default();
-                for batch in batches {
-                    self.sink.store.touched(&batch.rows, &mut touched).await?;
+                for block in blocks {
+                    self.sink.store.touched(&block.rows, &mut touched).await?;
                 }
                 self.sink.store.note_progress(&progress).await?;
                 Ok(touched)
@@ -157,9 +159,9 @@ impl Writer<'_> {
             let wait = self.back_off.next();
             tracing::warn!(
                 %error,
-                batches = left.len(),
+                blocks = left.len(),
                 wait_ms = wait.as_millis(),
-                "ClickHouse didn't take batches: they are inserted again"
+                "ClickHouse didn't take blocks: they are inserted again"
             );
             let recovered = async {
                 tokio::time::sleep(wait).await;
@@ -177,8 +179,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Inserts what is left, several batches at once; what failed stays.
-    async fn insert_once(&self, left: &mut Vec<&Batch>) -> Result<(), clickhouse::error::Error> {
+    /// Inserts what is left, several blocks at once; what failed stays.
+    async fn insert_once(&self, left: &mut Vec<&Block>) -> Result<(), clickhouse::error::Error> {
         let mut waiting = std::mem::take(left).into_iter();
         let mut running = FuturesUnordered::new();
         let mut failure = None;
@@ -188,24 +190,24 @@ impl Writer<'_> {
                 waiting
                     .by_ref()
                     .take(free)
-                    .map(|batch| self.insert_batch(batch)),
+                    .map(|block| self.insert_block(block)),
             );
-            let Some((batch, outcome)) = running.next().await else {
+            let Some((block, outcome)) = running.next().await else {
                 break;
             };
             if let Err(error) = outcome {
-                left.push(batch);
+                left.push(block);
                 failure = Some(error);
             }
         }
         failure.map_or(Ok(()), Err)
     }
 
-    async fn insert_batch<'b>(
+    async fn insert_block<'b>(
         &self,
-        batch: &'b Batch,
-    ) -> (&'b Batch, Result<(), clickhouse::error::Error>) {
-        (batch, self.sink.store.insert(&batch.rows).await)
+        block: &'b Block,
+    ) -> (&'b Block, Result<(), clickhouse::error::Error>) {
+        (block, self.sink.store.insert(&block.rows).await)
     }
 
     /// Lets inserts finish for a while after the shutdown; `None` when they didn't.
@@ -222,33 +224,31 @@ impl Writer<'_> {
     }
 }
 
-impl Batch {
-    const fn progress(&self) -> Progress {
-        Progress {
-            partition: self.bounds.partition,
-            next_offset: self.bounds.last + 1,
-            complete_up_to: self.appended_at,
-        }
-    }
-}
-
 /// Reads the records of batches: much decoding, away from the threads that serve others.
-fn read(opened: Vec<(Bounds, Vec<Record>)>) -> (Vec<Batch>, Vec<(Record, Unreadable)>) {
-    let mut batches = Vec::with_capacity(opened.len());
-    let mut unreadable = Vec::new();
+fn read(opened: Vec<(Bounds, Vec<Record>)>) -> (Vec<Block>, Vec<(Record, Unreadable)>) {
+    let mut of_sources: BTreeMap<Topic, (Vec<Progress>, Vec<Record>)> = BTreeMap::new();
     for (bounds, records) in opened {
-        let appended_at = records
-            .last()
-            .map_or(Timestamp::default(), |record| record.appended_at);
-        let source = Source::of(bounds.partition.0)
+        let (progress, all) = of_sources.entry(bounds.partition.0).or_default();
+        progress.push(Progress {
+            partition: bounds.partition,
+            next_offset: bounds.last + 1,
+            complete_up_to: records
+                .last()
+                .map_or(Timestamp::default(), |record| record.appended_at),
+        });
+        all.extend(records);
+    }
+    let mut blocks = Vec::with_capacity(of_sources.len());
+    let mut unreadable = Vec::new();
+    for (topic, (progress, records)) in of_sources {
+        let source = Source::of(topic)
             .expect("only topics of a source are joined, and the journal has no other");
         let content = Content::read(source, records);
         unreadable.extend(content.unreadable);
-        batches.push(Batch {
-            bounds,
+        blocks.push(Block {
             rows: content.rows,
-            appended_at,
+            progress,
         });
     }
-    (batches, unreadable)
+    (blocks, unreadable)
 }

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use futures::future::try_join_all;
 use processors::stage::dead_letters::{self, DeadLetter, Reason, Stage};
 use schemas::{EventId, Timestamp, Topic};
 use sqlx::PgPool;
@@ -44,12 +45,16 @@ pub type CommitObserver = Arc<dyn Fn(EventId, Duration) + Send + Sync>;
 pub struct LedgerSettings {
     /// Most records in a transaction.
     pub batch_records_max: usize,
+    /// Members of the consumer group in this process: while PostgreSQL works for one, another
+    /// reads, folds and encodes.
+    pub members: usize,
 }
 
 impl Default for LedgerSettings {
     fn default() -> Self {
         Self {
-            batch_records_max: 1_000,
+            batch_records_max: 2_000,
+            members: 2,
         }
     }
 }
@@ -91,12 +96,18 @@ impl LedgerSink {
     /// When the log fails for good, or holds less than PostgreSQL has read: then the log was
     /// replaced or lost, and going on would skip records.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<(), LedgerError> {
+        let members = (0..self.settings.members).map(|_| self.run_member(&shutdown));
+        try_join_all(members).await?;
+        Ok(())
+    }
+
+    async fn run_member(&self, shutdown: &CancellationToken) -> Result<(), LedgerError> {
         let mut wait = RETRY_WAIT_MIN;
         loop {
-            match self.follow(&mut wait, &shutdown).await {
+            match self.follow(&mut wait, shutdown).await {
                 Err(LedgerError::Log(error)) if passes(&error) && !shutdown.is_cancelled() => {
                     let error = LedgerError::Log(error);
-                    self.back_off(&error, &mut wait, &shutdown).await;
+                    self.back_off(&error, &mut wait, shutdown).await;
                 }
                 ended => return ended,
             }

@@ -153,7 +153,10 @@ impl World {
             clock: self.clock.clone(),
             written: Arc::default(),
             metrics: LedgerMetrics::register(registry).expect("registered once"),
-            settings: LedgerSettings { batch_records_max },
+            settings: LedgerSettings {
+                batch_records_max,
+                members: 1,
+            },
             committed: None,
         }
     }
