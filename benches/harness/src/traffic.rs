@@ -1,7 +1,7 @@
 //! The traffic: sales, each with its click and the postbacks that report it. A function of the
 //! sale's number, so that every run, and every peer, gets the same.
 
-use std::{fs, path::Path};
+use std::{fs, net::Ipv4Addr, path::Path};
 
 use schemas::{LinkId, UserId};
 use serde_json::{Value, json};
@@ -67,6 +67,12 @@ impl Sale {
         self.number / SALES_OF_SHOPPER
     }
 
+    /// Where its shopper is: clicks of one address are limited.
+    fn address(self) -> Ipv4Addr {
+        let [.., high, middle, low] = self.shopper().to_be_bytes();
+        Ipv4Addr::new(11, high, middle, low)
+    }
+
     /// The link that its click followed.
     pub fn link(self) -> LinkId {
         LinkId::new(link(self.number % TENANTS).parse().expect("a UUID"))
@@ -79,9 +85,9 @@ impl Sale {
         let body = format!(r#"{{"link_id":"{link}","user_id":"{user}"}}"#);
         format!(
             "POST /v1/events/click HTTP/1.1\r\nHost: bench\r\nUser-Agent: Mozilla/5.0 (Linux; \
-             Android 15; Pixel 9)\r\nX-Forwarded-For: 203.0.113.{}\r\nCF-IPCountry: IN\r\n\
+             Android 15; Pixel 9)\r\nX-Forwarded-For: {}\r\nCF-IPCountry: IN\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.number % 250,
+            self.address(),
             body.len()
         )
         .into_bytes()
