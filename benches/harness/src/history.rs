@@ -29,7 +29,7 @@ const CHUNK: u64 = 10_000;
 /// Chunks that are made ahead of the database.
 const CHUNKS_AHEAD: usize = 2;
 /// What a conversion takes on disk, with all its rows and their indexes.
-const BYTES_PER_CONVERSION: u64 = 4_000;
+const BYTES_PER_CONVERSION: u64 = 2_500;
 /// Sales of the history have numbers of their own, this far above those of the day.
 const NUMBER_OFFSET: u64 = 500_000_000;
 /// Conversions of one shopper: ten visits.
@@ -160,6 +160,9 @@ impl History {
             chunk.copy_into(connection).await?;
         }
         making.await??;
+        connection
+            .execute("INSERT INTO payee_locks SELECT DISTINCT user_id FROM ledger")
+            .await?;
         self.note_positions(connection).await
     }
 
@@ -167,11 +170,10 @@ impl History {
     /// partitions of their own, so that those of the day begin anew.
     async fn note_positions(self, connection: &mut PgConnection) -> anyhow::Result<()> {
         for partition in 0..PARTITIONS {
-            let place = u64::try_from(partition)?;
-            let partitions = u64::try_from(PARTITIONS)?;
-            let reports = (self.conversions + partitions - 1 - place) / partitions;
+            let others = u64::from(PARTITIONS - 1 - partition);
+            let reports = (self.conversions + others) / u64::from(PARTITIONS);
             sqlx::query("INSERT INTO positions_applied VALUES ($1, $2)")
-                .bind(PARTITION_FIRST + partition)
+                .bind(PARTITION_FIRST + i32::try_from(partition)?)
                 .bind(i64::try_from(reports)?)
                 .execute(&mut *connection)
                 .await?;

@@ -7,6 +7,9 @@ use crate::results::{Curve, Distribution, Point, Size, shown};
 /// Which latency of a point a line shows.
 type Latency = fn(&Point) -> f64;
 
+/// Which value of a size a line shows.
+type SizeValue = fn(&Size) -> f64;
+
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 70.0;
@@ -176,8 +179,7 @@ pub fn sizes(title: &str, sizes: &[Size]) -> String {
         let label = shown(f64::from(conversions));
         text(&mut svg, at, "middle", "#333333", &label);
     }
-    type Value = fn(&Size) -> f64;
-    let lines: [(&str, &str, Value, f64); 2] = [
+    let lines: [(&str, &str, SizeValue, f64); 2] = [
         (
             "CPU seconds per 1,000",
             "s",

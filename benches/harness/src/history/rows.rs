@@ -10,8 +10,9 @@ use processors::rules::{
     postings,
     settlement::{Neighbourhood, Scope, settle},
 };
+use rust_decimal::Decimal;
 use schemas::{
-    ClickId, EventId, NetworkId, OfferId, Position, Timestamp, Topic, codec,
+    ClickId, EventId, NetworkId, OfferId, Position, Timestamp, Topic, UserId, codec,
     event_id::EventIds,
     events::{
         ClickFacts, ClickSignals, ConversionReported, Decision, NetworkStatus, RawReport,
@@ -25,10 +26,10 @@ use sinks::ledger::claim_rows::ClaimRow;
 use sqlx::{Connection, PgConnection};
 
 use super::Entry;
-use crate::traffic::OFFER;
+use crate::traffic::{self, OFFER};
 
 /// Partitions that the history's reports were in, beyond those that a log has today.
-pub const PARTITIONS: i32 = 12;
+pub const PARTITIONS: u32 = 12;
 pub const PARTITION_FIRST: i32 = 12;
 /// From the click to the report of the sale.
 const HOURS_TO_SALE: i64 = 1;
@@ -62,11 +63,11 @@ impl Rows {
     /// Adds the rows of one conversion.
     pub fn add(&self, number: u64, entry: &Entry, chunk: &mut Chunk) -> anyhow::Result<()> {
         let click = self.click(entry)?;
-        let report = self.report(&click, entry)?;
+        let report = report_of(&click, entry)?;
         let position = Position {
             topic: Topic::Conversions,
-            partition: PARTITION_FIRST + i32::try_from(number % PARTITIONS.unsigned_abs() as u64)?,
-            offset: i64::try_from(number / u64::from(PARTITIONS.unsigned_abs()))?,
+            partition: PARTITION_FIRST + i32::try_from(number % u64::from(PARTITIONS))?,
+            offset: i64::try_from(number / u64::from(PARTITIONS))?,
         };
         let decision = decide(
             position,
@@ -87,29 +88,7 @@ impl Rows {
         claimant["click_id"] = json!(click.click_id.get());
         claimant["clicked_at"] = time(click.clicked_at);
         chunk.add("order_claims", &claimant);
-        let report = Report::from_decision(&decision).context("the report has no click")?;
-        let neighbourhood = Neighbourhood {
-            reports: [(click.click_id, vec![report])].into(),
-            ..Neighbourhood::default()
-        };
-        let scope = Scope {
-            clicks: [click.click_id].into(),
-            ..Scope::default()
-        };
-        for state in settle(&neighbourhood, &scope) {
-            chunk.add("ledger", &serde_json::to_value(ClaimRow::of(&state))?);
-            for (key, amount) in postings::target(&state) {
-                let row = json!({
-                    "transaction_id": number + 1, "led_id": state.name.get(),
-                    "tenant_id": key.tenant_id.uuid(), "account": key.account.name(),
-                    "user_id": key.user_id.map(|user| user.uuid()),
-                    "currency": key.currency.to_string(),
-                    "amount": rust_decimal::Decimal::new(amount.get(), key.currency.exponent()),
-                });
-                chunk.add("postings", &row);
-            }
-        }
-        Ok(())
+        add_claims(number, &decision, chunk)
     }
 
     fn click(&self, entry: &Entry) -> anyhow::Result<ClickFacts> {
@@ -123,40 +102,67 @@ impl Rows {
             campaign_id: link.campaign_id,
             link_id,
             offer_id: OfferId::new(i32::try_from(OFFER)?),
-            user_id: Some(crate::traffic::user(entry.shopper)),
+            user_id: Some(traffic::user(entry.shopper)),
             country: "IN".parse().ok(),
             signals: ClickSignals::default(),
         })
     }
+}
 
-    fn report(&self, click: &ClickFacts, entry: &Entry) -> anyhow::Result<ConversionReported> {
-        let received_at = click.clicked_at.plus_millis(HOURS_TO_SALE * 3_600_000);
-        Ok(ConversionReported {
-            event_id: named_at(received_at)?,
-            received_at,
-            source: ReportSource::Postback,
-            as_of: None,
-            network_id: NETWORK,
-            tenant_id: None,
-            click_id: Some(click.click_id),
-            raw: RawReport {
-                bytes: Vec::new(),
-                content_type: "query".to_owned(),
-                sha256: "ab".repeat(32),
-                truncated: false,
-            },
-            reported: Some(Reported {
-                click_ref: click.click_id.to_string(),
-                txn_id: Some(entry.sale.order()),
-                status: Some(NetworkStatus::Approved),
-                sale_amount: entry.sale.rupees().to_string().parse().ok(),
-                currency: "INR".parse().ok(),
-                ..Reported::default()
-            }),
-            malformed: None,
-            heal: None,
-        })
+/// The ledger's row and postings, by the rules.
+fn add_claims(number: u64, decision: &Decision, chunk: &mut Chunk) -> anyhow::Result<()> {
+    let report = Report::from_decision(decision).context("the report has no click")?;
+    let click_id = report.click_id();
+    let neighbourhood = Neighbourhood {
+        reports: [(click_id, vec![report])].into(),
+        ..Neighbourhood::default()
+    };
+    let scope = Scope {
+        clicks: [click_id].into(),
+        ..Scope::default()
+    };
+    for state in settle(&neighbourhood, &scope) {
+        chunk.add("ledger", &serde_json::to_value(ClaimRow::of(&state))?);
+        for (key, amount) in postings::target(&state) {
+            let row = json!({
+                "transaction_id": number + 1, "led_id": state.name.get(),
+                "tenant_id": key.tenant_id.uuid(), "account": key.account.name(),
+                "user_id": key.user_id.map(UserId::uuid), "currency": key.currency.to_string(),
+                "amount": Decimal::new(amount.get(), key.currency.exponent()),
+            });
+            chunk.add("postings", &row);
+        }
     }
+    Ok(())
+}
+
+fn report_of(click: &ClickFacts, entry: &Entry) -> anyhow::Result<ConversionReported> {
+    let received_at = click.clicked_at.plus_millis(HOURS_TO_SALE * 3_600_000);
+    Ok(ConversionReported {
+        event_id: named_at(received_at)?,
+        received_at,
+        source: ReportSource::Postback,
+        as_of: None,
+        network_id: NETWORK,
+        tenant_id: None,
+        click_id: Some(click.click_id),
+        raw: RawReport {
+            bytes: Vec::new(),
+            content_type: "query".to_owned(),
+            sha256: "ab".repeat(32),
+            truncated: false,
+        },
+        reported: Some(Reported {
+            click_ref: click.click_id.to_string(),
+            txn_id: Some(entry.sale.order()),
+            status: Some(NetworkStatus::Approved),
+            sale_amount: entry.sale.rupees().to_string().parse().ok(),
+            currency: "INR".parse().ok(),
+            ..Reported::default()
+        }),
+        malformed: None,
+        heal: None,
+    })
 }
 
 /// The first id of this millisecond; there is one conversion in several.
@@ -173,7 +179,7 @@ fn click_row(click: &ClickFacts) -> Value {
         "click_id": click.click_id.get(), "clicked_at": time(click.clicked_at),
         "received_at": time(click.clicked_at), "tenant_id": click.tenant_id.uuid(),
         "campaign_id": click.campaign_id.uuid(), "link_id": click.link_id.uuid(),
-        "offer_id": click.offer_id.get(), "user_id": click.user_id.map(|user| user.uuid()),
+        "offer_id": click.offer_id.get(), "user_id": click.user_id.map(UserId::uuid),
         "country": "IN", "device": "mobile", "signals": click.signals.bits(),
         "address_hash": "cd".repeat(32), "address_prefix": "203.0.113.0/24", "origin": "api",
     })
@@ -185,7 +191,7 @@ fn conversion_row(decision: &Decision, click: &ClickFacts, entry: &Entry) -> any
         "conv_id": name, "source_partition": decision.source.partition,
         "source_offset": decision.source.offset, "click_id": click.click_id.get(),
         "clicked_at": time(click.clicked_at), "tenant_id": click.tenant_id.uuid(),
-        "user_id": click.user_id.map(|user| user.uuid()), "network_id": NETWORK.get(),
+        "user_id": click.user_id.map(UserId::uuid), "network_id": NETWORK.get(),
         "offer_id": click.offer_id.get(), "report_source": "postback",
         "received_at": time(decision.received_at), "appended_at": time(decision.appended_at),
         "txn_id": entry.sale.order(), "network_status": "approved",
