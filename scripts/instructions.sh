@@ -47,7 +47,7 @@ works=(decide from-bytes settle)
 
 if [[ ${1:-} == accept ]]; then
     {
-        echo "# Instructions of one piece of work of the pure core, by scripts/instructions.sh accept."
+        echo "# Instructions of the pure core for one piece of work, by make instructions-accept."
         for work in "${works[@]}"; do
             echo "$work $(count_one "$work")"
         done

@@ -27,8 +27,8 @@ mod rows;
 const DAYS: i32 = 100;
 /// Conversions of one transaction of the load.
 const CHUNK: u64 = 10_000;
-/// So many are held against the audit before the others follow, which are made alike: of millions, an
-/// audit takes longer than their load.
+/// So many are held against the audit before the others follow, which are made alike: of millions,
+/// an audit takes longer than their load.
 const AUDITED: u64 = 50_000;
 /// Chunks that are made ahead of the database.
 const CHUNKS_AHEAD: usize = 2;
@@ -71,8 +71,13 @@ impl History {
             machine::check(&histories, self.bytes() + machine::ROOM_SHORT)?;
             return Ok(kept);
         }
+        // What is older, and what was left by a run that was killed.
         for other in fs::read_dir(&histories)? {
-            fs::remove_dir_all(other?.path())?;
+            let other = other?;
+            let name = other.file_name();
+            if !name.to_string_lossy().ends_with(&format!("-{month}")) {
+                fs::remove_dir_all(other.path())?;
+            }
         }
         // For itself, and for the copy.
         machine::check(&histories, 2 * self.bytes() + machine::ROOM_SHORT)?;
@@ -193,11 +198,9 @@ impl History {
                 .execute(&mut *connection)
                 .await?;
         }
-        connection
-            .execute(
-                "INSERT INTO payee_locks SELECT DISTINCT user_id FROM ledger ON CONFLICT DO NOTHING",
-            )
-            .await?;
+        let payees = "INSERT INTO payee_locks SELECT DISTINCT user_id FROM ledger \
+                      ON CONFLICT DO NOTHING";
+        connection.execute(payees).await?;
         sqlx::query("SELECT setval('posting_transactions', $1)")
             .bind(i64::try_from(conversions)?)
             .execute(connection)
@@ -210,7 +213,8 @@ impl History {
         let query = "SELECT (SELECT count(*) FROM clicks), (SELECT count(*) FROM conversions), \
                             (SELECT count(*) FROM orders), (SELECT count(*) FROM order_claims), \
                             (SELECT count(*) FROM ledger), count(*) / 3, sum(amount)::int8, \
-                            (100 * sum(-amount) FILTER (WHERE account = 'network_receivable'))::int8 \
+                            (-100 * sum(amount) \
+                              FILTER (WHERE account = 'network_receivable'))::int8 \
                      FROM postings";
         let found: (i64, i64, i64, i64, i64, i64, i64, i64) =
             sqlx::query_as(query).fetch_one(connection).await?;

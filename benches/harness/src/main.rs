@@ -102,8 +102,10 @@ fn run() -> anyhow::Result<()> {
         .build()?;
     runtime.block_on(async {
         tokio::select! {
-            outcome = measure(&arguments) => outcome,
+            // Before anything is started that would be left behind.
+            biased;
             outcome = interrupted() => outcome,
+            outcome = measure(&arguments) => outcome,
         }
     })
 }
