@@ -2,8 +2,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build setup-demo setup-peers build demo kafka test chaos payouts fuzz-api \
-	bench bench-peers bench-replay bench-analytics check clean-data
+.PHONY: help setup setup-build setup-demo setup-bench setup-peers build demo kafka test chaos payouts fuzz-api \
+	bench bench-peers bench-replay bench-analytics instructions instructions-accept check clean-data
 
 CARGO_TARGET_DIR ?= target
 CASES ?= 10000
@@ -12,12 +12,13 @@ PAYOUTS ?= 100000
 CONVERSIONS ?= 600000
 EVENTS ?= 10000000
 SCENARIO ?=
+HISTORY ?=
 FORM ?= short
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what building, running and testing lack (by apt as root, by npm, by Maven)
 	@scripts/setup.sh
@@ -42,6 +43,7 @@ test: setup ## Run every test, against real PostgreSQL, ClickHouse and Kafka
 	cargo test --locked --workspace --no-fail-fast
 	node --test deploy/edge/worker.test.mjs
 	cargo test --locked --workspace --features sinks/positions-first --test ledger a_kill_between
+	@scripts/instructions.sh
 
 chaos: export HISSABACK_KILLS = $(KILLS)
 chaos: export HISSABACK_SEED = $(SEED)
@@ -63,9 +65,14 @@ fuzz-api: export HISSABACK_FUZZ_CASES = $(CASES)
 fuzz-api: setup ## Try the API with requests made up from its description: make fuzz-api CASES=10000
 	cargo test --locked --package api --test api -- --nocapture requests_made_up
 
-bench: setup-demo build ## Measure the product, and write docs/performance.md: make bench SCENARIO=day FORM=full
+setup-bench: setup-build
+	@scripts/setup.sh services kafka
+
+bench: setup-bench build ## Measure the product, and write docs/performance.md: make bench SCENARIO=day FORM=full
 	cargo build --locked --release --package harness
+	cargo build --locked --release --package stream --features broker --example kafka
 	$(CARGO_TARGET_DIR)/release/harness $(SCENARIO) --form $(FORM) $(if $(filter command line,$(origin SEED)),--seed $(SEED)) \
+		$(if $(HISTORY),--history $(HISTORY)) --histories $(CARGO_TARGET_DIR)/bench-history \
 		--results $(CARGO_TARGET_DIR)/bench --document docs/performance.md
 
 setup-peers: setup-build
@@ -85,6 +92,14 @@ bench-analytics: export HISSABACK_BENCH_EVENTS = $(EVENTS)
 bench-analytics: export HISSABACK_BENCH_DOCUMENT = 1
 bench-analytics: setup ## Time the documented queries over many events: make bench-analytics EVENTS=10000000
 	cargo test --locked --test analytics -- --ignored --nocapture what_the_documented_queries_take
+
+instructions: ## Count the pure core's instructions, and hold them against the committed counts
+	@scripts/setup.sh build instructions
+	@scripts/instructions.sh
+
+instructions-accept: ## Commit to the pure core's instructions as they are now
+	@scripts/setup.sh build instructions
+	@scripts/instructions.sh accept
 
 check: setup-build ## Check format, lints and documentation
 	cargo fmt --all --check

@@ -9,6 +9,7 @@
 #   scripts/setup.sh analysts   what only the tests need: chDB and pyarrow for Python
 #   scripts/setup.sh browser    what only the tests need: Chromium and its driver, and Node.js
 #   scripts/setup.sh api        what only the tests need: schemathesis, which makes requests up
+#   scripts/setup.sh instructions  what only the tests need: valgrind, which counts instructions
 #   scripts/setup.sh            all of these; several can be named
 #   scripts/setup.sh peers      what only `make bench-peers` needs: RabbitMQ, the original stack's
 #                               Python packages, and Redpanda Connect, built with Go
@@ -343,6 +344,15 @@ set_up_browser() {
     say "Chromium: $(chromium --version)"
 }
 
+# What counts the instructions of the pure core.
+set_up_instructions() {
+    has valgrind && return
+    can_use_apt || fail "valgrind is missing: install it (Debian: valgrind)"
+    # With the symbols of the C library, without which it refuses to start.
+    apt_install valgrind libc6-dbg
+    say "valgrind: $(valgrind --version)"
+}
+
 # What the product is measured against.
 set_up_peers() {
     lock
@@ -379,7 +389,7 @@ set_up_connect() {
     echo "$described" >"$directory/built-from"
 }
 
-(($# > 0)) || set -- build services kafka analysts browser api
+(($# > 0)) || set -- build services kafka analysts browser api instructions
 for part in "$@"; do
     case $part in
         build) set_up_build ;;
@@ -388,10 +398,11 @@ for part in "$@"; do
         analysts) set_up_analysts ;;
         browser) set_up_browser ;;
         api) set_up_api ;;
+        instructions) set_up_instructions ;;
         peers) set_up_peers ;;
         *)
-            fail "unknown part '$part': build, services, kafka, analysts, browser, api, peers, or" \
-                "nothing for all but peers"
+            fail "unknown part '$part': build, services, kafka, analysts, browser, api," \
+                "instructions, peers, or nothing for all but peers"
             ;;
     esac
 done

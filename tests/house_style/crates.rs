@@ -23,7 +23,7 @@ const EDGES: [(&str, &[&str]); 8] = [
 ];
 
 /// What measures the product: no part of the flow, and nothing of the product imports it.
-const HARNESS: &str = "benches/harness";
+const MEASURING: [&str; 2] = ["benches/harness", "benches/instructions"];
 
 /// Libraries that stand behind a port, and the crates that may name them.
 const CONFINED: [(&str, &[&str]); 4] = [
@@ -53,6 +53,12 @@ fn ours(name: &str) -> bool {
     EDGES.iter().any(|(folder, _)| *folder == name)
 }
 
+fn measures(name: &str) -> bool {
+    MEASURING
+        .iter()
+        .any(|path| path.ends_with(&format!("/{name}")))
+}
+
 #[test]
 fn a_folder_is_a_crate_of_the_same_name() {
     let workspace = manifest("");
@@ -63,7 +69,7 @@ fn a_folder_is_a_crate_of_the_same_name() {
         .filter_map(|member| member.as_str())
         .collect();
     let mut expected: BTreeSet<&str> = EDGES.iter().map(|(folder, _)| *folder).collect();
-    expected.insert(HARNESS);
+    expected.extend(MEASURING);
     assert_eq!(members, expected);
     for path in members {
         let name = manifest(path)["package"]["name"]
@@ -81,7 +87,7 @@ fn a_crate_imports_only_what_its_place_in_the_flow_allows() {
         for dependency in dependencies(&manifest(folder)) {
             // A crate may name itself for its tests, to switch a feature on.
             let permitted = dependency == folder || allowed.contains(&dependency.as_str());
-            if (ours(&dependency) || dependency == "harness") && !permitted {
+            if (ours(&dependency) || measures(&dependency)) && !permitted {
                 findings.push(format!("{folder} may not import {dependency}"));
             }
         }
@@ -121,7 +127,7 @@ fn what_stands_behind_a_port_is_named_there_only() {
 #[test]
 fn every_crate_takes_the_workspaces_lints() {
     let crates = EDGES.iter().map(|(folder, _)| *folder);
-    for folder in crates.chain([HARNESS]) {
+    for folder in crates.chain(MEASURING) {
         let lints = &manifest(folder)["lints"]["workspace"];
         assert_eq!(lints.as_bool(), Some(true), "{folder}");
     }

@@ -82,7 +82,7 @@ fn begins_crate(path: &str) -> bool {
             | ["tests" | "benches", _, "main.rs"]
             | ["src", "bin", _]
             | ["tests" | "benches" | "examples", _]
-            | ["benches", _, "src", "main.rs"]
+            | ["benches", _, "src", "lib.rs" | "main.rs"]
     )
 }
 

@@ -186,6 +186,13 @@ pub async fn read_log(data: &Path) -> Vec<Logged> {
         EmbeddedOptions::default(),
     )
     .expect("the log");
+    let logged = logged(&*log).await;
+    log.close().await;
+    logged
+}
+
+/// Every record of `conversions` that a log holds.
+pub async fn logged(log: &dyn Log) -> Vec<Logged> {
     let mut logged = Vec::new();
     for partition in 0..Topic::Conversions.partitions() {
         let mut offset = 0;
@@ -204,7 +211,6 @@ pub async fn read_log(data: &Path) -> Vec<Logged> {
             }));
         }
     }
-    log.close().await;
     logged
 }
 

@@ -72,6 +72,8 @@ pub enum Pace {
 pub enum Sending {
     /// Its click, and its postbacks once that is answered.
     Whole,
+    /// So many clicks by which nothing is bought, and then the same.
+    Browsing { clicks: u64 },
     /// Its click alone.
     Clicks,
     /// One postback, for the click of this token.
@@ -186,16 +188,14 @@ impl Run {
                 }
             };
             match &self.sending {
-                Sending::Whole => {
-                    let sale = Sale::new(number);
-                    let token = self.click(sale, due, &mut caller, &mut record).await?;
-                    let (paise, order) = (sale.commission_paise(), sale.order());
-                    record.kept.commission.insert(order, paise);
-                    for status in sale.statuses {
-                        let now = Instant::now();
-                        self.postback(sale, &token, status, now, &mut caller, &mut record)
-                            .await?;
+                Sending::Whole => self.whole(number, due, &mut caller, &mut record).await?,
+                Sending::Browsing { clicks } => {
+                    for _ in 0..*clicks {
+                        let (sale, now) = (Sale::plain(number), Instant::now());
+                        self.click(sale, now, &mut caller, &mut record).await?;
                     }
+                    let now = Instant::now();
+                    self.whole(number, now, &mut caller, &mut record).await?;
                 }
                 Sending::Clicks => {
                     let sale = Sale::plain(number);
@@ -214,6 +214,26 @@ impl Run {
         }
         locked(&self.record).merge(record);
         locked(&self.tokens).extend(tokens);
+        Ok(())
+    }
+
+    /// A sale's click, and its postbacks.
+    async fn whole(
+        &self,
+        number: u64,
+        due: Instant,
+        caller: &mut Caller,
+        record: &mut Record,
+    ) -> anyhow::Result<()> {
+        let sale = Sale::new(number);
+        let token = self.click(sale, due, caller, record).await?;
+        let (paise, order) = (sale.commission_paise(), sale.order());
+        record.kept.commission.insert(order, paise);
+        for status in sale.statuses {
+            let now = Instant::now();
+            self.postback(sale, &token, status, now, caller, record)
+                .await?;
+        }
         Ok(())
     }
 

@@ -15,10 +15,11 @@ pub fn check(directory: &Path, needed: u64) -> anyhow::Result<()> {
     let free = room(directory)?;
     ensure!(
         free >= needed,
-        "{} has {} GiB free, and the benchmark needs {}: make room, or set TMPDIR to another disk",
+        "{} has {} GiB free, and the benchmark needs {}: make room, or choose another disk \
+         (TMPDIR; --histories for what `grown` keeps)",
         directory.display(),
         free >> 30,
-        needed >> 30
+        needed.div_ceil(1 << 30)
     );
     Ok(())
 }

@@ -5,10 +5,13 @@
 //! asserts no times: it fails when something is lost, doubled or missing, and never because a
 //! machine is slow.
 
+mod broker;
 mod fixture;
 mod generator;
+mod history;
 mod http;
 mod latencies;
+mod looker;
 mod machine;
 mod oracle;
 mod peer;
@@ -47,9 +50,17 @@ struct Arguments {
     /// How often each figure is measured [default: once, or three times in the full form]
     #[arg(long)]
     repetitions: Option<usize>,
-    /// Sales of the scenarios `day` and `ledger` [default: 50000, or 200000 in the full form]
+    /// Sales of the scenarios that are a day, in whole or in part [default: 50000, or 200000 in
+    /// the full form]
     #[arg(long)]
     conversions: Option<u64>,
+    /// Conversions that the scenario `grown` finds ledgered [default: 2000000, or 20000000 in the
+    /// full form]
+    #[arg(long)]
+    history: Option<u64>,
+    /// Where that history is kept once it is made
+    #[arg(long, default_value = "target/bench-history")]
+    histories: PathBuf,
     /// Where results are kept
     #[arg(long, default_value = "target/bench")]
     results: PathBuf,
@@ -91,8 +102,10 @@ fn run() -> anyhow::Result<()> {
         .build()?;
     runtime.block_on(async {
         tokio::select! {
-            outcome = measure(&arguments) => outcome,
+            // Before anything is started that would be left behind.
+            biased;
             outcome = interrupted() => outcome,
+            outcome = measure(&arguments) => outcome,
         }
     })
 }
@@ -119,6 +132,11 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
             .conversions
             .unwrap_or(form.pick(50_000, 200_000))
             .max(1),
+        history: arguments
+            .history
+            .unwrap_or(form.pick(2_000_000, 20_000_000))
+            .max(1),
+        histories: &arguments.histories,
     };
     let mut scenarios = arguments.scenarios.clone();
     if scenarios.is_empty() {
@@ -160,6 +178,7 @@ fn keep(folder: &Path, name: &str, plan: &Plan, findings: Findings) -> anyhow::R
         figures: findings.figures,
         curves: findings.curves,
         distributions: findings.distributions,
+        sizes: findings.sizes,
     };
     let text = serde_json::to_string_pretty(&outcome)? + "\n";
     results::write(&folder.join(format!("{name}.json")), &text)

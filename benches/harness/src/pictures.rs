@@ -2,10 +2,13 @@
 
 use std::fmt::Write;
 
-use crate::results::{Curve, Distribution, Point, shown};
+use crate::results::{Curve, Distribution, Point, Size, shown};
 
 /// Which latency of a point a line shows.
 type Latency = fn(&Point) -> f64;
+
+/// Which value of a size a line shows.
+type SizeValue = fn(&Size) -> f64;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 320.0;
@@ -153,5 +156,55 @@ pub fn histogram(distribution: &Distribution) -> String {
         "#333333",
         "milliseconds up to; height logarithmic",
     );
+    svg + "</svg>\n"
+}
+
+/// Cost and memory over size, which is logarithmic; each from nothing, on a scale of its own.
+pub fn sizes(title: &str, sizes: &[Size]) -> String {
+    let mut svg = begun(title);
+    let logarithm = |size: &Size| {
+        let conversions = u32::try_from(size.conversions).unwrap_or(u32::MAX);
+        f64::from(conversions.max(1)).log10()
+    };
+    let from = sizes.iter().map(logarithm).fold(f64::MAX, f64::min);
+    let to = sizes.iter().map(logarithm).fold(from + 1.0, f64::max);
+    // Room for the labels of the first and the last point.
+    let (first, last) = (LEFT + 50.0, WIDTH - RIGHT - 50.0);
+    let across = |size: &Size| first + (logarithm(size) - from) / (to - from) * (last - first);
+    let base = HEIGHT - BOTTOM;
+    line(&mut svg, (LEFT, base), (WIDTH - RIGHT, base), "#dddddd");
+    for size in sizes {
+        let conversions = u32::try_from(size.conversions).unwrap_or(u32::MAX);
+        let at = (across(size), base + 18.0);
+        let label = shown(f64::from(conversions));
+        text(&mut svg, at, "middle", "#333333", &label);
+    }
+    let lines: [(&str, &str, SizeValue, f64); 2] = [
+        (
+            "CPU seconds per 1,000",
+            "s",
+            |size| size.cpu_seconds_per_thousand,
+            -8.0,
+        ),
+        ("memory", "MiB", |size| size.memory_mib, 16.0),
+    ];
+    for (number, ((name, unit, value, aside), color)) in lines.into_iter().zip(COLORS).enumerate() {
+        let highest = sizes.iter().map(value).fold(f64::MIN_POSITIVE, f64::max);
+        let up = |size| base - value(size) / (highest * 1.2) * (base - TOP);
+        let mut path = String::new();
+        for size in sizes {
+            let (x, y) = (across(size), up(size));
+            let _ = write!(path, "{x:.1},{y:.1} ");
+            let label = format!("{} {unit}", shown(value(size)));
+            text(&mut svg, (x, y + aside), "middle", color, &label);
+        }
+        let path = path.trim_end();
+        let _ = writeln!(
+            svg,
+            "<polyline points=\"{path}\" fill=\"none\" stroke=\"{color}\"/>"
+        );
+        let place = if number == 0 { LEFT } else { LEFT + 160.0 };
+        text(&mut svg, (place, HEIGHT - 8.0), "start", color, name);
+    }
     svg + "</svg>\n"
 }

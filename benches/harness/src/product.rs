@@ -16,9 +16,11 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::postgres::PgConnectOptions;
+use stream::{EmbeddedLog, EmbeddedOptions, Log, SystemClock};
 use tempfile::TempDir;
 
 use crate::{
+    broker::{self, BROKERS, Broker},
     generator::Record,
     http::Caller,
     oracle::{
@@ -34,9 +36,19 @@ const SETTLING: Duration = Duration::from_mins(5);
 /// Lines of what it said that a failure shows.
 const SAID_LINES: usize = 30;
 
+/// Where the product's log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogPlace {
+    /// In its own process.
+    Embedded,
+    /// On a Kafka broker that runs beside it.
+    Kafka,
+}
+
 /// The product and its data, which goes when this does.
 pub struct Product {
     program: PathBuf,
+    broker: Option<Broker>,
     home: TempDir,
     pub address: SocketAddr,
     child: Option<Child>,
@@ -46,6 +58,42 @@ pub struct Product {
 impl Product {
     /// With reference data, and not started.
     pub fn install() -> anyhow::Result<Self> {
+        Self::install_in(&env::temp_dir())
+    }
+
+    /// The same in a directory below this one.
+    pub fn install_in(directory: &Path) -> anyhow::Result<Self> {
+        let product = Self::bare(directory)?;
+        let file = product.home.path().join("reference.json");
+        traffic::write_reference(&file)?;
+        product.command(&["reference", "import", &file.to_string_lossy()])?;
+        Ok(product)
+    }
+
+    /// The same, with its log where it is wanted.
+    pub async fn install_with(place: LogPlace) -> anyhow::Result<Self> {
+        let mut product = Self::install()?;
+        if place == LogPlace::Kafka {
+            product.broker = Some(Broker::start(&product.home.path().join("kafka"))?);
+            broker::make_topics("").await?;
+        }
+        Ok(product)
+    }
+
+    /// With a copy of the data directory of a product that is stopped; below the same directory,
+    /// so that a file system that can copies nothing.
+    pub fn cloned(data: &Path) -> anyhow::Result<Self> {
+        let product = Self::bare(data.parent().context("a directory has a parent")?)?;
+        let copied = Command::new("cp")
+            .args(["--archive", "--reflink=auto"])
+            .args([data, &product.data()])
+            .status()?;
+        ensure!(copied.success(), "{} can't be copied", data.display());
+        Ok(product)
+    }
+
+    /// Without any data.
+    fn bare(directory: &Path) -> anyhow::Result<Self> {
         let program = env::current_exe()?.with_file_name("hissaback");
         ensure!(
             program.is_file(),
@@ -54,22 +102,18 @@ impl Product {
         );
         let home = tempfile::Builder::new()
             .prefix("hissaback-bench-")
-            .tempdir()
-            .context("no temporary directory can be made")?;
+            .tempdir_in(directory)
+            .with_context(|| format!("nothing can be made in {}", directory.display()))?;
         // PostgreSQL's account has to pass through.
         fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755))?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let product = Self {
+        Ok(Self {
             program,
+            broker: None,
             home,
-            address,
+            address: TcpListener::bind("127.0.0.1:0")?.local_addr()?,
             child: None,
             said: Arc::default(),
-        };
-        let file = product.home.path().join("reference.json");
-        traffic::write_reference(&file)?;
-        product.command(&["reference", "import", &file.to_string_lossy()])?;
-        Ok(product)
+        })
     }
 
     pub fn data(&self) -> PathBuf {
@@ -96,6 +140,9 @@ impl Product {
             .arg("--data-dir")
             .arg(self.data())
             .env_remove("HISSABACK_CONFIG");
+        if self.broker.is_some() {
+            command.env("KAFKA_BROKERS", BROKERS);
+        }
         command
     }
 
@@ -175,13 +222,34 @@ impl Product {
             .database("hissaback")
     }
 
+    /// The broker's process, if the log is on one.
+    pub fn broker_pid(&self) -> Option<u32> {
+        self.broker.as_ref().map(Broker::pid)
+    }
+
+    /// Its log, to be read once it is stopped.
+    pub async fn log(&self) -> anyhow::Result<Arc<dyn Log>> {
+        if self.broker.is_some() {
+            return Ok(broker::connect("").await?);
+        }
+        let (clock, options) = (Arc::new(SystemClock), EmbeddedOptions::default());
+        Ok(EmbeddedLog::open(self.data().join("log"), clock, options)?)
+    }
+
     /// Waits until nothing is on its way, reads the tables, stops it, and reads the log.
     pub async fn evidence(&mut self) -> anyhow::Result<Evidence> {
         let tables = Tables::open(&self.data()).await;
+        self.evidence_of(tables).await
+    }
+
+    /// The same from these tables.
+    pub async fn evidence_of(&mut self, tables: Tables) -> anyhow::Result<Evidence> {
         tables.settle(SETTLING).await;
         let mut evidence = tables.read().await;
         self.stop()?;
-        evidence.logged = evidence::read_log(&self.data()).await;
+        let log = self.log().await?;
+        evidence.logged = evidence::logged(&*log).await;
+        log.close().await;
         Ok(evidence)
     }
 }

@@ -105,7 +105,7 @@ fn row(figure: &Figure) -> String {
 fn drawn(outcome: &Outcome) -> Vec<(String, String, String)> {
     let scenario = &outcome.scenario;
     let curves = outcome.curves.iter().map(|curve: &Curve| {
-        let title = format!("{}, latency over rate", curve.name);
+        let title = format!("{scenario}: {}, latency over rate", curve.name);
         let file = format!("{scenario}-latency-over-rate.svg");
         (file, title.clone(), pictures::curve(&title, curve))
     });
@@ -115,5 +115,14 @@ fn drawn(outcome: &Outcome) -> Vec<(String, String, String)> {
         let file = format!("{scenario}-latency-{}.svg", number + 1);
         (file, title.clone(), pictures::histogram(distribution))
     });
-    curves.chain(distributions).collect()
+    let sizes = (!outcome.sizes.is_empty()).then(|| {
+        let title = "CPU seconds per 1,000 conversions, and the pipeline's memory, over size";
+        let file = format!("{scenario}-cost-over-size.svg");
+        (
+            file,
+            title.to_owned(),
+            pictures::sizes(title, &outcome.sizes),
+        )
+    });
+    curves.chain(distributions).chain(sizes).collect()
 }

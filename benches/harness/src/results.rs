@@ -89,6 +89,14 @@ pub struct Curve {
     pub points: Vec<Point>,
 }
 
+/// What one of several sizes of the same work cost.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Size {
+    pub conversions: u64,
+    pub cpu_seconds_per_thousand: f64,
+    pub memory_mib: f64,
+}
+
 /// How often something took how long.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Distribution {
@@ -119,6 +127,8 @@ pub struct Outcome {
     pub curves: Vec<Curve>,
     #[serde(default)]
     pub distributions: Vec<Distribution>,
+    #[serde(default)]
+    pub sizes: Vec<Size>,
 }
 
 /// What a scenario measures, while it does.
@@ -128,6 +138,7 @@ pub struct Findings {
     pub figures: Vec<Figure>,
     pub curves: Vec<Curve>,
     pub distributions: Vec<Distribution>,
+    pub sizes: Vec<Size>,
 }
 
 impl Findings {

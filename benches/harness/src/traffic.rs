@@ -1,16 +1,16 @@
 //! The traffic: sales, each with its click and the postbacks that report it. A function of the
 //! sale's number, so that every run, and every peer, gets the same.
 
-use std::{fs, path::Path};
+use std::{fs, net::Ipv4Addr, path::Path};
 
-use schemas::LinkId;
+use schemas::{LinkId, UserId};
 use serde_json::{Value, json};
 
 /// Tenants, each with a campaign and a link of its own.
 const TENANTS: u64 = 20;
 /// Sales of one shopper: below what velocity calls suspicious.
 const SALES_OF_SHOPPER: u64 = 3;
-const OFFER: u32 = 5509;
+pub const OFFER: u32 = 5509;
 /// Paise of commission for each rupee of sale: 8%.
 const COMMISSION_PAISE: i64 = 8;
 const SALE_RUPEES_MIN: u64 = 100;
@@ -49,7 +49,7 @@ impl Sale {
         }
     }
 
-    const fn rupees(self) -> u64 {
+    pub const fn rupees(self) -> u64 {
         SALE_RUPEES_MIN + self.number * 7_919 % SALE_RUPEES_RANGE
     }
 
@@ -62,17 +62,32 @@ impl Sale {
         format!("ORDER-{}", self.number)
     }
 
+    /// The number of its shopper.
+    pub const fn shopper(self) -> u64 {
+        self.number / SALES_OF_SHOPPER
+    }
+
+    /// Where its shopper is: clicks of one address are limited.
+    fn address(self) -> Ipv4Addr {
+        let [.., high, middle, low] = self.shopper().to_be_bytes();
+        Ipv4Addr::new(11, high, middle, low)
+    }
+
+    /// The link that its click followed.
+    pub fn link(self) -> LinkId {
+        LinkId::new(link(self.number % TENANTS).parse().expect("a UUID"))
+    }
+
     /// The click, as a page reports it.
     pub fn click(self) -> Vec<u8> {
         let link = link(self.number % TENANTS);
-        let shopper = self.number / SALES_OF_SHOPPER;
-        let body =
-            format!(r#"{{"link_id":"{link}","user_id":"7a1f3c52-0c1e-4a53-9a52-{shopper:012x}"}}"#);
+        let user = user_name(self.shopper());
+        let body = format!(r#"{{"link_id":"{link}","user_id":"{user}"}}"#);
         format!(
             "POST /v1/events/click HTTP/1.1\r\nHost: bench\r\nUser-Agent: Mozilla/5.0 (Linux; \
-             Android 15; Pixel 9)\r\nX-Forwarded-For: 203.0.113.{}\r\nCF-IPCountry: IN\r\n\
+             Android 15; Pixel 9)\r\nX-Forwarded-For: {}\r\nCF-IPCountry: IN\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.number % 250,
+            self.address(),
             body.len()
         )
         .into_bytes()
@@ -95,6 +110,15 @@ impl Sale {
 pub fn links() -> impl Iterator<Item = LinkId> {
     let links = (0..TENANTS).map(|tenant| link(tenant).parse().expect("a UUID"));
     links.map(LinkId::new)
+}
+
+/// The shopper of this number.
+pub fn user(shopper: u64) -> UserId {
+    UserId::new(user_name(shopper).parse().expect("a UUID"))
+}
+
+fn user_name(shopper: u64) -> String {
+    format!("7a1f3c52-0c1e-4a53-9a52-{shopper:012x}")
 }
 
 fn link(tenant: u64) -> String {

@@ -3,33 +3,24 @@
 
 use std::{
     collections::BTreeMap,
-    env,
-    io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     ops::Range,
-    path::Path,
-    process::{Child, Command, Stdio},
+    process::Child,
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context, ensure};
-use rustix::process::{Pid, Signal, kill_process};
 use schemas::Topic;
-use stream::{
-    Log,
-    kafka::{
-        AppendTimes, KafkaLog, KafkaSettings,
-        topics::{self, TopicSettings},
-    },
-};
+use stream::{Log, kafka::KafkaLog};
 use tokio::{net::TcpStream, time::sleep};
 
 use super::{
     Plan,
-    ingest::{BROKERS, Served, Server},
+    ingest::{Served, Server},
 };
 use crate::{
+    broker::{self, BROKERS, Broker, ending_with_us},
     generator::{Generator, Pace, Record, Sending},
     peer::{cache, folder, request},
     processes::{Part, Watch},
@@ -46,13 +37,13 @@ const PREFIX: &str = "connect.";
 const OURS: &str = "Hissaback's ingest";
 const THEIRS: &str = "Redpanda Connect";
 
-pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
+pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result<()> {
     let postbacks = plan.form.pick(40_000, 200_000);
     findings.set("callers", &CALLERS);
-    findings.set("Kafka", &"one broker, acks=all, lz4, 12 partitions");
+    findings.set("Kafka", &broker::SETTINGS);
     for _ in 0..plan.repetitions {
         let home = tempfile::tempdir()?;
-        let broker = Running::broker(&home.path().join("kafka"))?;
+        let broker = Broker::start(&home.path().join("kafka"))?;
         let (ours, theirs) = (topics_of("").await?, topics_of(PREFIX).await?);
         let sales = plan.sales(postbacks);
 
@@ -72,7 +63,7 @@ pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()>
         server.stop()?;
         check(&ours, kept).await?;
 
-        let connect = Running::connect()?;
+        let connect = Connect::start()?;
         connect.listens().await?;
         let side = Side {
             name: THEIRS,
@@ -99,7 +90,7 @@ pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()>
 struct Side<'a> {
     name: &'static str,
     tokens: &'a Arc<Vec<String>>,
-    broker: &'a Running,
+    broker: &'a Broker,
 }
 
 impl Side<'_> {
@@ -122,7 +113,7 @@ impl Side<'_> {
         let mut record: Record = generator.send(warm_up, pace, sending()).await?.record;
 
         let thousands = f64::from(u32::try_from(sales.end - sales.start)?) / 1_000.0;
-        let (own, brokers) = (Watch::begin(pid), Watch::begin(broker.child.id()));
+        let (own, brokers) = (Watch::begin(pid), Watch::begin(broker.pid()));
         let sent = generator.send(sales, pace, sending()).await?;
         let (own, brokers) = (own.end(), brokers.end());
         record.merge(sent.record);
@@ -146,40 +137,14 @@ impl Side<'_> {
     }
 }
 
-/// A process that runs beside the harness, and ends with it.
-struct Running {
+/// Redpanda Connect; it ends with this.
+struct Connect {
     child: Child,
     address: SocketAddr,
 }
 
-impl Running {
-    /// A broker and a schema registry on their usual ports; the example `kafka` of `stream`.
-    fn broker(directory: &Path) -> anyhow::Result<Self> {
-        let program = env::current_exe()?.with_file_name("examples/kafka");
-        ensure!(
-            program.exists(),
-            "the program that runs a broker isn't built: run `make bench-peers`"
-        );
-        let address: SocketAddr = BROKERS.parse()?;
-        ensure!(
-            TcpListener::bind(address).is_ok(),
-            "something else listens on {address}, where the broker is to be"
-        );
-        let mut child = ending_with_us(&program)
-            .arg(directory)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let lines = BufReader::new(child.stdout.take().context("piped")?).lines();
-        let running = Self { child, address };
-        for line in lines.map_while(Result::ok) {
-            if line.starts_with("ready") {
-                return Ok(running);
-            }
-        }
-        anyhow::bail!("the broker doesn't come up: run `make setup`")
-    }
-
-    fn connect() -> anyhow::Result<Self> {
+impl Connect {
+    fn start() -> anyhow::Result<Self> {
         let program = cache().join("redpanda-connect/redpanda-connect");
         ensure!(
             program.exists(),
@@ -191,7 +156,10 @@ impl Running {
             .arg(folder().join("redpanda-connect/postbacks.yaml"))
             .env("LISTEN", address.to_string())
             .env("BROKERS", BROKERS)
-            .env("TOPIC", topic_of(PREFIX))
+            .env(
+                "TOPIC",
+                broker::settings(PREFIX).topic_name(Topic::Conversions),
+            )
             .spawn()?;
         Ok(Self { child, address })
     }
@@ -206,42 +174,16 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Connect {
     fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
-        let _ = self.child.wait();
+        broker::end(&mut self.child);
     }
-}
-
-/// Interrupted when the harness ends, however that comes.
-fn ending_with_us(program: &Path) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "INT", "--"]).arg(program);
-    command
-}
-
-fn settings(prefix: &str) -> KafkaSettings {
-    KafkaSettings {
-        topic_prefix: prefix.to_owned(),
-        ..KafkaSettings::new(BROKERS)
-    }
-}
-
-fn topic_of(prefix: &str) -> String {
-    settings(prefix).topic_name(Topic::Conversions)
 }
 
 /// A log in new topics, to read them again.
 async fn topics_of(prefix: &str) -> anyhow::Result<Arc<KafkaLog>> {
-    let wanted = TopicSettings {
-        replication_factor: 1,
-        min_insync_replicas: 1,
-        ..TopicSettings::default()
-    };
-    topics::ensure(&settings(prefix), &wanted).await?;
-    let log = KafkaLog::connect(settings(prefix), AppendTimes::Broker)?;
-    log.ready(PATIENCE).await?;
-    Ok(log)
+    broker::make_topics(prefix).await?;
+    broker::connect(prefix).await
 }
 
 /// Every postback that was answered stands in the topic once, and nothing else does.

@@ -37,7 +37,7 @@ const RATE: f64 = 100.0;
 const AT_ONCE: u64 = 100;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
+pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result<()> {
     allow_descriptors(CONNECTIONS + DESCRIPTORS_BESIDES)?;
     findings.set("connections", &CONNECTIONS);
     findings.set("honest sales a second", &RATE);

@@ -1,32 +1,21 @@
 //! Sales with their clicks, over HTTP, end to end: as fast as possible, and at multiples of real
 //! time for the latency from a postback to the ledger.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{ops::Range, sync::Arc, time::Duration};
 
-use anyhow::{Context, ensure};
-use schemas::{Position, Topic, codec, events::Decision};
+use anyhow::ensure;
 use sqlx::{Connection, PgConnection, Row};
-use stream::{EmbeddedLog, EmbeddedOptions, Log, SystemClock};
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 use super::{Plan, ingest::count};
 use crate::{
-    generator::{Generator, Pace, Record, Sending, wall_micros},
+    broker,
+    generator::{Generator, Pace, Record, Sending},
     http::Caller,
     latencies::Latencies,
-    oracle::evidence::Evidence,
-    processes::{Part, Watch},
-    product::{Product, judge},
+    looker::{self, Looker},
+    processes::{Part, Usage, Watch},
+    product::{LogPlace, Product, judge},
     results::{Aim, Curve, Distribution, Findings, Point},
 };
 
@@ -39,106 +28,194 @@ const PARTS: [f64; 3] = [0.25, 0.5, 0.75];
 pub const CALLERS: u64 = 128;
 /// Sales before anything is measured: connections, caches, prepared statements.
 pub const WARM_UP: u64 = 500;
-/// How exactly the moment is known at which the ledger has something.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
 const PATIENCE: Duration = Duration::from_mins(10);
+
+pub const RATE: &str = "conversions ledgered, end to end";
+pub const COST: &str = "CPU seconds per 1,000 conversions";
+pub const MEMORY: &str = "the pipeline's memory at its peak";
 
 /// What the settings of the measured PostgreSQL are.
 const SETTINGS: &str = "SELECT name, setting FROM pg_settings WHERE name IN \
     ('fsync', 'synchronous_commit', 'full_page_writes', 'wal_sync_method', 'server_version') \
     ORDER BY name";
 
-pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
+/// What the day is to reach on one kind of log or the other.
+struct Aims {
+    seconds: f64,
+    p99_ms: f64,
+}
+
+impl LogPlace {
+    const fn aims(self) -> Aims {
+        match self {
+            Self::Embedded => Aims {
+                seconds: 30.0,
+                p99_ms: 40.0,
+            },
+            Self::Kafka => Aims {
+                seconds: 45.0,
+                p99_ms: 80.0,
+            },
+        }
+    }
+
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded; a batch is synced before it is acknowledged",
+            Self::Kafka => broker::SETTINGS,
+        }
+    }
+}
+
+pub async fn measure(
+    plan: &Plan<'_>,
+    place: LogPlace,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
     findings.set("conversions", &plan.conversions);
     findings.set("callers", &CALLERS);
     for repetition in 0..plan.repetitions {
-        fastest(plan, findings, repetition).await?;
+        fastest(plan, place, findings, repetition).await?;
     }
     // The figures that the aim is about are those of the whole day.
-    let seconds = 200_000.0 / findings.median("conversions ledgered, end to end");
-    findings.note("200,000 conversions ledgered, at that rate", "s", seconds);
-    findings.aim(
-        "200,000 conversions ledgered, at that rate",
-        Aim::AtMost(30.0),
-    );
-    findings.aim("the pipeline's memory at its peak", Aim::AtMost(512.0));
-    at_a_pace(plan, findings).await
+    let seconds = 200_000.0 / findings.median(RATE);
+    let name = "200,000 conversions ledgered, at that rate";
+    findings.note(name, "s", seconds);
+    findings.aim(name, Aim::AtMost(place.aims().seconds));
+    findings.aim(MEMORY, Aim::AtMost(512.0));
+    at_a_pace(plan, place, findings).await
 }
 
-/// The whole day as fast as it goes.
+/// The whole day as fast as it goes, on a product of its own.
 pub async fn fastest(
-    plan: &Plan,
+    plan: &Plan<'_>,
+    place: LogPlace,
     findings: &mut Findings,
     repetition: usize,
 ) -> anyhow::Result<()> {
-    let mut product = Product::install()?;
+    let mut product = Product::install_with(place).await?;
     product.start()?;
-    check_analytics(&product).await?;
-    note_settings(&product, findings).await?;
+    note_settings(&product, place, findings).await?;
     let generator = Generator::new(product.address);
-    let pace = Pace::Saturating { callers: CALLERS };
     let sales = plan.sales(plan.conversions);
-    let warm_up = sales.end..sales.end + WARM_UP;
-    let mut record = generator.send(warm_up, pace, Sending::Whole).await?.record;
-    until_ledgered(&product, &record).await?;
-
-    let watch = Watch::begin(product.pid()?);
-    let began = Instant::now();
-    let sent = generator.send(sales, pace, Sending::Whole).await?;
-    let answered = sent.seconds;
-    let requests = sent.record.click_micros.len() + sent.record.postback_micros.len();
-    let requests = number(requests as u64);
-    let latencies = Latencies::of(sent.record.postback_micros.iter().copied());
-    record.merge(sent.record);
-    until_ledgered(&product, &record).await?;
-    let seconds = began.elapsed().as_secs_f64();
-    let usage = watch.end();
-
-    let conversions = number(plan.conversions);
-    findings.note(
-        "conversions ledgered, end to end",
-        "/s",
-        conversions / seconds,
-    );
-    findings.note("until every request was answered", "s", answered);
-    findings.note("until everything was ledgered", "s", seconds);
-    findings.note("requests per conversion", "", requests / conversions);
-    let cost = usage.cpu_seconds_total() / conversions * 1_000.0;
-    findings.note("CPU seconds per 1,000 conversions", "s", cost);
-    for (part, name) in [
-        (Part::Pipeline, "the pipeline"),
-        (Part::Postgres, "PostgreSQL"),
-        (Part::ClickHouse, "ClickHouse"),
-    ] {
-        let seconds = usage.cpu_seconds.get(&part).copied().unwrap_or_default();
-        let cost = seconds / conversions * 1_000.0;
-        findings.note(
-            &format!("{name}'s CPU seconds per 1,000 conversions"),
-            "s",
-            cost,
-        );
-        findings.note(
-            &format!("{name}'s memory at its peak"),
-            "MiB",
-            usage.peak(part),
-        );
-    }
+    let (mut record, sending) = (Record::default(), Sending::Whole);
+    let fastest = Fastest::measure(&product, &generator, sales, sending, &mut record).await?;
+    fastest.note(findings);
     if repetition == 0 {
         let name = "postback answered, the day at its fastest";
         findings
             .distributions
-            .push(Distribution::of(name, &latencies));
+            .push(Distribution::of(name, &fastest.latencies));
     }
     let evidence = product.evidence().await?;
     judge(&record, &evidence)
 }
 
+/// What so many sales came to, sent as fast as they were answered.
+pub struct Fastest {
+    pub conversions: f64,
+    /// Until every request was answered.
+    answered_seconds: f64,
+    /// Until everything was ledgered.
+    pub seconds: f64,
+    requests: f64,
+    pub usage: Usage,
+    /// The broker's processor seconds, where the log is on one.
+    broker_cpu_seconds: Option<f64>,
+    latencies: Latencies,
+}
+
+impl Fastest {
+    /// Warms a product up that was just started, and measures it. What was sent is added to the
+    /// record.
+    pub async fn measure(
+        product: &Product,
+        generator: &Generator,
+        sales: Range<u64>,
+        sending: Sending,
+        record: &mut Record,
+    ) -> anyhow::Result<Self> {
+        check_analytics(product).await?;
+        let pace = Pace::Saturating { callers: CALLERS };
+        let warm_up = sales.end..sales.end + WARM_UP;
+        let warm_up = generator.send(warm_up, pace, Sending::Whole).await?;
+        record.merge(warm_up.record);
+        until_ledgered(product, record).await?;
+
+        let conversions = number(sales.end - sales.start);
+        let watch = Watch::begin(product.pid()?);
+        let broker = product.broker_pid().map(Watch::begin);
+        let began = Instant::now();
+        let sent = generator.send(sales, pace, sending).await?;
+        let answered_seconds = sent.seconds;
+        let requests = sent.record.click_micros.len() + sent.record.postback_micros.len();
+        let latencies = Latencies::of(sent.record.postback_micros.iter().copied());
+        record.merge(sent.record);
+        until_ledgered(product, record).await?;
+        Ok(Self {
+            conversions,
+            answered_seconds,
+            seconds: began.elapsed().as_secs_f64(),
+            requests: number(requests as u64),
+            usage: watch.end(),
+            broker_cpu_seconds: broker.map(|broker| broker.end().cpu_seconds_total()),
+            latencies,
+        })
+    }
+
+    /// Conversions ledgered in a second.
+    pub fn per_second(&self) -> f64 {
+        self.conversions / self.seconds
+    }
+
+    /// Processor seconds for 1,000 conversions.
+    pub fn cost(&self) -> f64 {
+        self.per_thousand(self.usage.cpu_seconds_total())
+    }
+
+    fn per_thousand(&self, seconds: f64) -> f64 {
+        seconds / self.conversions * 1_000.0
+    }
+
+    fn note(&self, findings: &mut Findings) {
+        findings.note(RATE, "/s", self.per_second());
+        findings.note(
+            "until every request was answered",
+            "s",
+            self.answered_seconds,
+        );
+        findings.note("until everything was ledgered", "s", self.seconds);
+        let requests = self.requests / self.conversions;
+        findings.note("requests per conversion", "", requests);
+        findings.note(COST, "s", self.cost());
+        for (part, name) in [
+            (Part::Pipeline, "the pipeline"),
+            (Part::Postgres, "PostgreSQL"),
+            (Part::ClickHouse, "ClickHouse"),
+        ] {
+            let seconds = self.usage.cpu_seconds.get(&part).copied();
+            let cost = self.per_thousand(seconds.unwrap_or_default());
+            findings.note(&format!("{name}'s {COST}"), "s", cost);
+            let name = format!("{name}'s memory at its peak");
+            findings.note(&name, "MiB", self.usage.peak(part));
+        }
+        if let Some(seconds) = self.broker_cpu_seconds {
+            let name = format!("the broker's {COST}, not among the others");
+            findings.note(&name, "s", self.per_thousand(seconds));
+        }
+    }
+}
+
 /// The latency from when a postback was due until the ledger had it, at one rate after the other.
-async fn at_a_pace(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
-    let mut product = Product::install()?;
+async fn at_a_pace(
+    plan: &Plan<'_>,
+    place: LogPlace,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let mut product = Product::install_with(place).await?;
     product.start()?;
     let generator = Generator::new(product.address);
-    let highest = findings.median("conversions ledgered, end to end");
+    let highest = findings.median(RATE);
     let paces = MULTIPLES.map(|multiple| (format!("{multiple}× real time"), multiple * REAL_TIME));
     let parts = PARTS.map(|part| (format!("{part} of the highest rate"), part * highest));
     let seconds = plan.form.pick(6.0, 30.0);
@@ -173,16 +250,10 @@ async fn at_a_pace(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
     let seen = looker.end().await?;
     let evidence = product.evidence().await?;
     judge(&record, &evidence)?;
-    let ledgered = ledgered_at(&product, &evidence, &seen).await?;
+    let ledgered = looker::ledgered_at(&product, &evidence, &seen).await?;
     let mut points = Vec::new();
     for (name, rate, due) in sent_at {
-        let latencies = due.iter().map(|(request, due)| {
-            let at = ledgered.get(request).copied();
-            at.context("a postback that no look at the ledger saw")
-                .map(|at| at.saturating_sub(*due))
-        });
-        let latencies: anyhow::Result<Vec<u64>> = latencies.collect();
-        let latencies = Latencies::of(latencies?);
+        let latencies = looker::latencies(&due, &ledgered)?;
         let (p50_ms, p99_ms) = (latencies.percentile_ms(50), latencies.percentile_ms(99));
         findings.note(&format!("postback to ledger at {name}: p50"), "ms", p50_ms);
         findings.note(&format!("postback to ledger at {name}: p99"), "ms", p99_ms);
@@ -198,18 +269,17 @@ async fn at_a_pace(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
                 .push(Distribution::of(name, &latencies));
         }
     }
+    let most = place.aims().p99_ms;
     for (name, most) in [
-        ("1× real time", 40.0),
-        ("10× real time", 40.0),
-        ("20× real time", 40.0),
+        ("1× real time", most),
+        ("10× real time", most),
+        ("20× real time", most),
         ("0.5 of the highest rate", 250.0),
     ] {
-        findings.aim(
-            &format!("postback to ledger at {name}: p99"),
-            Aim::AtMost(most),
-        );
+        let name = format!("postback to ledger at {name}: p99");
+        findings.aim(&name, Aim::AtMost(most));
     }
-    let name = "day: postback to ledger".to_owned();
+    let name = "postback to ledger".to_owned();
     findings.curves.push(Curve { name, points });
     Ok(())
 }
@@ -226,16 +296,17 @@ async fn check_analytics(product: &Product) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn note_settings(product: &Product, findings: &mut Findings) -> anyhow::Result<()> {
+async fn note_settings(
+    product: &Product,
+    place: LogPlace,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect_with(&product.database()).await?;
     for row in sqlx::query(SETTINGS).fetch_all(&mut connection).await? {
         let name: String = row.get(0);
         findings.set(&format!("PostgreSQL's {name}"), &row.get::<String, _>(1));
     }
-    findings.set(
-        "log",
-        &"embedded; a batch is synced before it is acknowledged",
-    );
+    findings.set("log", &place.description());
     Ok(connection.close().await?)
 }
 
@@ -265,103 +336,6 @@ pub async fn until_ledgered(product: &Product, record: &Record) -> anyhow::Resul
     }
 }
 
-/// When the ledger was first seen to have read `decisions` up to an offset, by partition.
-type Seen = HashMap<i32, BTreeMap<i64, u64>>;
-
-/// Looks at the ledger's positions from outside, again and again.
-struct Looker {
-    stop: Arc<AtomicBool>,
-    task: JoinHandle<anyhow::Result<Seen>>,
-}
-
-impl Looker {
-    fn begin(product: &Product) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(look(product.database(), Arc::clone(&stop)));
-        Self { stop, task }
-    }
-
-    async fn end(self) -> anyhow::Result<Seen> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await?
-    }
-}
-
-async fn look(
-    database: sqlx::postgres::PgConnectOptions,
-    stop: Arc<AtomicBool>,
-) -> anyhow::Result<Seen> {
-    let mut connection = PgConnection::connect_with(&database).await?;
-    let query = "SELECT partition, next_offset FROM consumer_positions \
-                 WHERE consumer = 'ledger' AND topic = 'decisions'";
-    let mut seen = Seen::new();
-    loop {
-        // Once more after it was told to end, so that nothing is left unseen.
-        let last = stop.load(Ordering::Relaxed);
-        let rows: Vec<(i32, i64)> = sqlx::query_as(query).fetch_all(&mut connection).await?;
-        let now = wall_micros();
-        for (partition, next_offset) in rows {
-            let moments = seen.entry(partition).or_default();
-            moments.entry(next_offset).or_insert(now);
-        }
-        if last {
-            break;
-        }
-        sleep(LOOK_EVERY).await;
-    }
-    connection.close().await?;
-    Ok(seen)
-}
-
-/// When the ledger had each postback, in microseconds since 1970, by the postback's number. Read
-/// from a product that is stopped.
-async fn ledgered_at(
-    product: &Product,
-    evidence: &Evidence,
-    seen: &Seen,
-) -> anyhow::Result<HashMap<u64, u64>> {
-    let requests: HashMap<(i32, i64), u64> = evidence
-        .logged
-        .iter()
-        .filter_map(|logged| Some((logged.position, logged.request?)))
-        .collect();
-    let clock = Arc::new(SystemClock);
-    let log = EmbeddedLog::open(
-        product.data().join("log"),
-        clock,
-        EmbeddedOptions::default(),
-    )?;
-    let mut ledgered = HashMap::new();
-    for partition in 0..Topic::Decisions.partitions() {
-        let mut offset = 0;
-        loop {
-            let records = log.read(Topic::Decisions, partition, offset, 1_000).await?;
-            let Some(last) = records.last() else { break };
-            let next = last.position.offset + 1;
-            for record in records {
-                let decision: Decision = codec::decode(&record.value)?;
-                let Position {
-                    partition: source,
-                    offset,
-                    ..
-                } = decision.source;
-                let moments = seen.get(&partition);
-                // The first look at which the position lay beyond the record.
-                let at = moments.and_then(|moments| {
-                    let beyond = record.position.offset + 1;
-                    moments.range(beyond..).next().map(|(_, at)| *at)
-                });
-                if let (Some(request), Some(at)) = (requests.get(&(source, offset)), at) {
-                    ledgered.entry(*request).or_insert(at);
-                }
-            }
-            offset = next;
-        }
-    }
-    log.close().await;
-    Ok(ledgered)
-}
-
-fn number(count: u64) -> f64 {
+pub fn number(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

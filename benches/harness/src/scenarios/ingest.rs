@@ -9,7 +9,6 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use ::ingest::{Dependencies, Ingest, Settings, router};
@@ -21,16 +20,13 @@ use prometheus::Registry;
 use schemas::{
     contact::ContactKey, event_id::EventIds, reference::ReferenceData, token::TokenKeys,
 };
-use stream::{
-    EmbeddedLog, EmbeddedOptions, Log, SystemClock,
-    kafka::{AppendTimes, KafkaLog, KafkaSettings},
-};
+use stream::{EmbeddedLog, EmbeddedOptions, Log, SystemClock};
 use tokio::net::TcpListener;
 use web::{ServerLimits, rate_limit::AddressLimits};
 
 use super::Plan;
 use crate::{
-    fixture,
+    broker, fixture,
     generator::{Generator, Pace, Sending, Sent},
     latencies::Latencies,
     oracle::{evidence::read_log, verdict::Verdict},
@@ -60,10 +56,6 @@ pub enum Served {
     /// The same HTTP server, which answers at once.
     Bare,
 }
-
-/// Where the broker is that the scenario `connect` runs.
-pub const BROKERS: &str = "127.0.0.1:9092";
-const KAFKA_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server as a child of its own, so that what it uses can be told from the generator.
 pub struct Server {
@@ -148,8 +140,7 @@ pub async fn serve(served: Served, directory: PathBuf) -> anyhow::Result<()> {
             log.close().await;
         }
         Served::IngestKafka => {
-            let log = KafkaLog::connect(KafkaSettings::new(BROKERS), AppendTimes::Broker)?;
-            log.ready(KAFKA_PATIENCE).await?;
+            let log = broker::connect("").await?;
             web::serve(
                 listener,
                 router(ingest_over(log.clone())?),
@@ -224,7 +215,7 @@ async fn fastest(
     })
 }
 
-pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
+pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result<()> {
     let home = tempfile::tempdir()?;
     let postbacks = plan.form.pick(40_000, 200_000);
     findings.set("callers", &CALLERS);
@@ -289,7 +280,7 @@ pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()>
 
 /// Latency at parts of the highest rate, in an open loop; and what was sent.
 async fn curve(
-    plan: &Plan,
+    plan: &Plan<'_>,
     generator: &Generator,
     highest: f64,
     tokens: &Arc<Vec<String>>,
@@ -313,7 +304,7 @@ async fn curve(
         });
         sent.extend(run.record.kept.postbacks);
     }
-    let name = "ingest: postback answered".to_owned();
+    let name = "postback answered".to_owned();
     Ok((Curve { name, points }, sent))
 }
 

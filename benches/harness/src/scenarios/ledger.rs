@@ -41,7 +41,7 @@ const TABLES: [&str; 8] = [
     "postings",
 ];
 
-pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
+pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result<()> {
     let home = tempfile::tempdir()?;
     std::fs::set_permissions(
         home.path(),

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Plan,
-    day::{self, CALLERS, REAL_TIME, WARM_UP},
+    day::{self, CALLERS, COST, RATE, REAL_TIME, WARM_UP, number},
     ingest::count,
 };
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     latencies::Latencies,
     peer::{Booking, Peer, request},
     processes::{Part, Watch},
+    product::LogPlace,
     results::{Aim, Findings},
 };
 
@@ -32,10 +33,8 @@ const MULTIPLE: f64 = 20.0;
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Ids begin with milliseconds; so many of them are looked back at for what was committed late.
 const LOOK_BACK: i64 = 10_000 << 22;
-const COST: &str = "CPU seconds per 1,000 conversions";
-const RATE: &str = "conversions ledgered, end to end";
 
-pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
+pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result<()> {
     let plan = &Plan {
         conversions: plan.conversions.min(plan.form.pick(20_000, 100_000)),
         ..*plan
@@ -44,7 +43,7 @@ pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()>
     findings.set("callers", &CALLERS);
     for repetition in 0..plan.repetitions {
         let mut ours = Findings::default();
-        day::fastest(plan, &mut ours, repetition).await?;
+        day::fastest(plan, LogPlace::Embedded, &mut ours, repetition).await?;
         for name in [RATE, COST, "ClickHouse's CPU seconds per 1,000 conversions"] {
             let unit = if name == RATE { "/s" } else { "s" };
             findings.note(&format!("Hissaback: {name}"), unit, ours.median(name));
@@ -70,7 +69,7 @@ pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()>
 
 /// The whole sales as fast as it goes; CPU seconds per 1,000 conversions.
 async fn at_its_fastest(
-    plan: &Plan,
+    plan: &Plan<'_>,
     booking: Booking,
     findings: &mut Findings,
 ) -> anyhow::Result<f64> {
@@ -164,7 +163,11 @@ impl Run<'_> {
 }
 
 /// From when a postback was due until the ledger was seen to have it, at 20 times real time.
-async fn at_a_pace(plan: &Plan, booking: Booking, findings: &mut Findings) -> anyhow::Result<()> {
+async fn at_a_pace(
+    plan: &Plan<'_>,
+    booking: Booking,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
     let peer = Peer::start(booking)?;
     let generator = Generator::new(peer.address);
     let rate = MULTIPLE * REAL_TIME;
@@ -227,8 +230,4 @@ async fn look(
     }
     connection.close().await?;
     Ok(seen)
-}
-
-fn number(count: u64) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

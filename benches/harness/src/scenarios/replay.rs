@@ -18,7 +18,7 @@ use crate::results::{Aim, Findings};
 
 const FOLDED: &str = "conversions folded and compared, in memory";
 
-pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
+pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result<()> {
     let home = tempfile::tempdir()?;
     std::fs::set_permissions(home.path(), PermissionsExt::from_mode(0o755))?;
     let data = DataDirectory::open(home.path().join("data"))?;

@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LEDGERED: &str = "hissaback_postback_to_ledger_seconds_count";
 const NAME: &str = "from the start after `kill -9` to the next ledgered conversion";
 
-pub async fn measure(plan: &Plan, findings: &mut Findings) -> anyhow::Result<()> {
+pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result<()> {
     findings.set("sales a second", &RATE);
     let mut product = Product::install()?;
     product.start()?;
