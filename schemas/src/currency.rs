@@ -34,8 +34,8 @@ const BY_EXPONENT: [(u32, &str); 3] = [
     (3, "BHD IQD JOD KWD LYD OMR TND"),
 ];
 
-/// In which list each code is, by its [`place`]: two bits, nothing or one more than the list's index.
-/// Several codes are looked up for every record, and the lists are long.
+/// In which list each code is, by its [`place`]: two bits, nothing or one more than the list's
+/// index. Several codes are looked up for every record, and the lists are long.
 static LISTS: [u64; PAIRS] = lists();
 const PAIRS: usize = 26 * 26;
 
