@@ -1,6 +1,8 @@
 //! What ingest counts.
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+};
 use schemas::events::Malformed;
 
 use crate::device::Visitor;
@@ -19,6 +21,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// In the order of the enum.
+    const ALL: [Self; 4] = [Self::Click, Self::Redirect, Self::Edge, Self::Postback];
+
     fn name(self) -> &'static str {
         match self {
             Self::Click => "click",
@@ -52,10 +57,10 @@ impl Counting {
 
 /// The counters and the histogram, registered under `hissaback_ingest_*`.
 pub(crate) struct Metrics {
-    accepted: IntCounterVec,
+    accepted: [IntCounter; Kind::ALL.len()],
     ignored: IntCounterVec,
     rejected: IntCounterVec,
-    durable_seconds: HistogramVec,
+    durable_seconds: [Histogram; Kind::ALL.len()],
     redirects: IntCounterVec,
 }
 
@@ -104,20 +109,20 @@ impl Metrics {
         registry.register(Box::new(rejected.clone()))?;
         registry.register(Box::new(durable_seconds.clone()))?;
         registry.register(Box::new(redirects.clone()))?;
+        // Looked up by label once, not for every request.
         Ok(Self {
-            accepted,
+            accepted: Kind::ALL.map(|kind| accepted.with_label_values(&[kind.name()])),
             ignored,
             rejected,
-            durable_seconds,
+            durable_seconds: Kind::ALL
+                .map(|kind| durable_seconds.with_label_values(&[kind.name()])),
             redirects,
         })
     }
 
     pub(crate) fn count_accepted(&self, kind: Kind, seconds: f64) {
-        self.accepted.with_label_values(&[kind.name()]).inc();
-        self.durable_seconds
-            .with_label_values(&[kind.name()])
-            .observe(seconds);
+        self.accepted[kind as usize].inc();
+        self.durable_seconds[kind as usize].observe(seconds);
     }
 
     pub(crate) fn count_ignored(&self, reason: Malformed) {

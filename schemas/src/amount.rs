@@ -3,9 +3,12 @@
 use std::{fmt, str::FromStr};
 
 use rust_decimal::Decimal;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Visitor},
+};
 
-use crate::{Currency, Minor, MoneyOverflow};
+use crate::{Currency, Minor, MoneyOverflow, text::parsed};
 
 /// Decimal places of an [`Amount`], in memory and on the wire (Avro decimal of this scale).
 pub const SCALE: u32 = 6;
@@ -186,15 +189,26 @@ impl Serialize for Amount {
 
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
         if deserializer.is_human_readable() {
-            return String::deserialize(deserializer)?
-                .parse()
-                .map_err(D::Error::custom);
+            parsed(deserializer)
+        } else {
+            deserializer.deserialize_bytes(DecimalBytes)
         }
-        let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
-        Self::from_decimal_bytes(&bytes)
-            .ok_or_else(|| D::Error::custom("a decimal of 1 to 8 bytes was expected"))
+    }
+}
+
+/// The bytes of an Avro decimal.
+struct DecimalBytes;
+
+impl Visitor<'_> for DecimalBytes {
+    type Value = Amount;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a decimal of 1 to 8 bytes")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Amount, E> {
+        Amount::from_decimal_bytes(bytes).ok_or_else(|| E::invalid_length(bytes.len(), &self))
     }
 }
 

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::text::parsed;
+
 /// An ISO 4217 currency that is in use, with the exponent of its minor unit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);
@@ -32,6 +34,38 @@ const BY_EXPONENT: [(u32, &str); 3] = [
     (3, "BHD IQD JOD KWD LYD OMR TND"),
 ];
 
+/// In which list each code is, by its [`place`]: two bits, nothing or one more than the list's
+/// index. Several codes are looked up for every record, and the lists are long.
+static LISTS: [u64; PAIRS] = lists();
+const PAIRS: usize = 26 * 26;
+
+/// A code's first two letters as a number, and how far its bits are up there.
+const fn place([first, second, third]: [u8; 3]) -> Option<(usize, u8)> {
+    if first.is_ascii_uppercase() && second.is_ascii_uppercase() && third.is_ascii_uppercase() {
+        let (first, second, third) = (first - b'A', second - b'A', third - b'A');
+        Some((first as usize * 26 + second as usize, third * 2))
+    } else {
+        None
+    }
+}
+
+const fn lists() -> [u64; PAIRS] {
+    let mut lists = [0; PAIRS];
+    let mut list = 0;
+    while list < BY_EXPONENT.len() {
+        let codes = BY_EXPONENT[list].1.as_bytes();
+        let mut at = 0;
+        while at < codes.len() {
+            if let Some((pair, shift)) = place([codes[at], codes[at + 1], codes[at + 2]]) {
+                lists[pair] |= (list as u64 + 1) << shift;
+            }
+            at += 4;
+        }
+        list += 1;
+    }
+    lists
+}
+
 impl Currency {
     /// The Indian rupee, which the platform's home market pays in.
     pub const INR: Self = Self(*b"INR");
@@ -49,10 +83,9 @@ impl Currency {
     }
 
     fn lookup(code: [u8; 3]) -> Option<u32> {
-        BY_EXPONENT
-            .iter()
-            .find(|(_, codes)| codes.as_bytes().chunks(4).any(|chunk| chunk[..3] == code))
-            .map(|(exponent, _)| *exponent)
+        let (pair, shift) = place(code)?;
+        let list = usize::try_from(LISTS[pair] >> shift & 3).ok()?;
+        Some(BY_EXPONENT[list.checked_sub(1)?].0)
     }
 }
 
@@ -89,9 +122,7 @@ impl Serialize for Currency {
 
 impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        parsed(deserializer)
     }
 }
 
@@ -110,6 +141,23 @@ mod tests {
         }
         for code in ["XXX", "XAU", "ZZZ", "RU", "INRR", " IN", "R I"] {
             assert!(code.parse::<Currency>().is_err(), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_what_is_listed() {
+        let letters = b'@'..=b'[';
+        for first in letters.clone() {
+            for second in letters.clone() {
+                for third in letters.clone() {
+                    let code = [first, second, third];
+                    let lists = BY_EXPONENT.iter();
+                    let mut listed = lists
+                        .filter(|(_, codes)| codes.split(' ').any(|one| one.as_bytes() == code));
+                    let exponent = listed.next().map(|(exponent, _)| *exponent);
+                    assert_eq!(Currency::lookup(code), exponent, "{code:?}");
+                }
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::Amount;
+use crate::{Amount, text::parsed};
 
 /// A percentage between 0 and 100 with two decimal places: the specification's `NUMERIC(5,2)`
 /// (section 2). Held in hundredths of a percent.
@@ -83,9 +83,7 @@ impl<'de> Deserialize<'de> for Percentage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         if deserializer.is_human_readable() {
-            String::deserialize(deserializer)?
-                .parse()
-                .map_err(D::Error::custom)
+            parsed(deserializer)
         } else {
             Self::from_hundredths(i32::deserialize(deserializer)?).map_err(D::Error::custom)
         }

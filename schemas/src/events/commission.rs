@@ -55,8 +55,8 @@ impl Visitor<'_> for RateInAvro {
             .map_err(E::custom)
     }
 
-    fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Rate, E> {
-        Amount::from_decimal_bytes(&bytes)
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Rate, E> {
+        Amount::from_decimal_bytes(bytes)
             .map(Rate::Flat)
             .ok_or_else(|| E::invalid_length(bytes.len(), &"a decimal of 1 to 8 bytes"))
     }
