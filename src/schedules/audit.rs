@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use operations::{audit::Auditor, payout_hold};
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 const AUDIT_INTERVAL: Duration = Duration::from_mins(1);
+/// An audit reads the whole ledger: it is left alone for so many times as long as it took.
+const REST: u32 = 10;
 
 /// The audit, again and again, as metrics; and where money is concerned, as a hold on payouts.
 pub struct Audit {
@@ -42,11 +44,9 @@ impl Audit {
 
     /// Audits until `shutdown`. What is broken is logged; a broken money invariant holds payouts.
     pub async fn run(&self, shutdown: CancellationToken) {
-        while shutdown
-            .run_until_cancelled(sleep(AUDIT_INTERVAL))
-            .await
-            .is_some()
-        {
+        let mut pause = AUDIT_INTERVAL;
+        while shutdown.run_until_cancelled(sleep(pause)).await.is_some() {
+            let begun = Instant::now();
             let Some(audited) = shutdown.run_until_cancelled(self.auditor.audit()).await else {
                 return;
             };
@@ -68,6 +68,7 @@ impl Audit {
                 }
                 Err(error) => tracing::warn!(%error, "the audit could not be made"),
             }
+            pause = AUDIT_INTERVAL.max(begun.elapsed() * REST);
         }
     }
 }
