@@ -39,6 +39,8 @@ const LOCK_PATIENCE: Duration = Duration::from_mins(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// How long requests under way may take after we were told to stop.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
+/// Analysts can wait: postbacks and the ledger share the cores with the engine, and go first.
+const NICENESS: i32 = 10;
 
 /// Arguments of the hidden subcommand `clickhouse-engine`.
 #[derive(Debug, Clone, clap::Args)]
@@ -84,6 +86,9 @@ pub fn run(arguments: &EngineArguments) -> Result<(), EngineRunError> {
 fn run_engine(arguments: &EngineArguments) -> Result<(), EngineError> {
     let library = library::find(None)?;
     let _lock = lock(&arguments.data)?;
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "the engine runs with the pipeline's priority");
+    }
     let engine = Engine::load(&library)?;
     let (workers, threads) = Workers::start(engine, &arguments.data)?;
     tracing::info!(version = engine.version(), "the engine is loaded");
