@@ -3,13 +3,14 @@
 # them against the counts that are committed: a time depends on the machine and on what else runs
 # there, a count hardly does.
 #
-#   scripts/instructions.sh          fails if a count is off by more than 4%
+#   scripts/instructions.sh          fails if a count is higher by more than 10%: other compilers
+#                                    and processors make a few per cent
 #   scripts/instructions.sh accept   writes the counts down as they are now
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly counts=benches/instructions/counts.txt
-readonly off_max_percent=4
+readonly more_max_percent=10
 readonly times_short=100 times_long=1100
 readonly program=${CARGO_TARGET_DIR:-target}/release/instructions
 
@@ -57,18 +58,15 @@ if [[ ${1:-} == accept ]]; then
     exit
 fi
 
-off=no
+slower=no
 for work in "${works[@]}"; do
     expected=$(sed -n "s/^$work //p" "$counts")
     [[ -n $expected ]] || fail "$counts has no count of $work: run \`$0 accept\`"
     counted=$(count_one "$work")
-    difference=$((counted - expected))
     echo "instructions: $work: $counted, committed $expected"
-    if ((100 * ${difference#-} > off_max_percent * expected)); then
-        off=yes
-        echo "instructions: $work takes $counted instructions instead of $expected, which is off" \
-            "by more than $off_max_percent%" >&2
+    if ((100 * (counted - expected) > more_max_percent * expected)); then
+        slower=yes
     fi
 done
-[[ $off == no ]] || fail "the pure core's cost has changed. If that is meant (or the compiler is" \
-    "another one), run \`make instructions-accept\` and commit $counts; otherwise find out why"
+[[ $slower == no ]] || fail "the pure core has become slower. If that is meant, run" \
+    "\`make instructions-accept\` and commit $counts; otherwise find out why"

@@ -110,8 +110,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Reads the records of batches. A function of the records alone: a batch that is inserted again
-    /// makes the same rows.
+    /// Reads the records of batches. A function of the records alone: a batch that is inserted
+    /// again makes the same rows.
     pub(super) fn read(source: Source, records: Vec<Record>) -> Self {
         let mut reader = Reader {
             records,
