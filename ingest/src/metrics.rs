@@ -21,7 +21,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// In the order of the enum.
+    /// In the order of the enum: each has its counters at its place.
     const ALL: [Self; 4] = [Self::Click, Self::Redirect, Self::Edge, Self::Postback];
 
     fn name(self) -> &'static str {
@@ -164,6 +164,13 @@ pub fn reason_name(reason: Malformed) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_kind_has_counters_of_its_own() {
+        for (place, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place);
+        }
+    }
 
     #[test]
     fn reasons_are_named_as_in_the_contracts() {

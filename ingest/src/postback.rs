@@ -148,7 +148,7 @@ impl Ingest {
             .outcome
             .as_ref()
             .map_or_else(|reason| syntax_holds(*reason), |_| true);
-        let sha256 = hex_of(&hash.finalize());
+        let sha256 = hex::encode(hash.finalize());
         let redaction = &self.settings.redaction;
         let raw = original.keep(readable, redaction, sha256, limits.raw_bytes_max);
 
@@ -247,13 +247,6 @@ impl Ingest {
                 .map(|token| token.click_id)
         })
     }
-}
-
-/// As `hex::encode`, which grows its text letter by letter.
-fn hex_of(digest: &[u8]) -> String {
-    let mut text = vec![0; digest.len() * 2];
-    hex::encode_to_slice(digest, &mut text).expect("there are two letters for each byte");
-    String::from_utf8(text).expect("hexadecimal digits are ASCII")
 }
 
 fn insert_body<'b>(

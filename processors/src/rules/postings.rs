@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schemas::{
     Amount, Currency, Minor, MoneyOverflow, TenantId, UserId,
-    events::{Account, Posting},
+    events::{Account, LedgerChanged, Posting},
 };
 
 use super::{lifecycle::ClaimState, split::Parts};
@@ -115,6 +115,44 @@ pub fn to_events(lines: &Booking) -> Result<Vec<Posting>, MoneyOverflow> {
             })
         })
         .collect()
+}
+
+/// What the `ledger` topic is told of a claim, with the lines that it was just booked by.
+///
+/// # Errors
+/// When an amount is beyond what an event can say.
+pub fn ledger_changed(
+    state: &ClaimState,
+    lines: &Booking,
+    epoch: i64,
+    sequence: i64,
+) -> Result<LedgerChanged, MoneyOverflow> {
+    let click = &state.click;
+    Ok(LedgerChanged {
+        epoch,
+        sequence,
+        claim: state.name,
+        retired: false,
+        click_id: click.click_id,
+        clicked_at: click.clicked_at,
+        tenant_id: click.tenant_id,
+        campaign_id: click.campaign_id,
+        link_id: click.link_id,
+        offer_id: click.offer_id,
+        user_id: click.user_id,
+        country: click.country,
+        first_received_at: state.first_received_at,
+        converted_at: state.converted_at,
+        payable_at: state.payable_at,
+        status: state.status,
+        reasons: state.reasons().collect(),
+        sale_amount: state.sale_amount,
+        currency: state.currency,
+        expected: state.expected.to_split(state.currency)?,
+        posted: state.target.to_split(state.currency)?,
+        paid_amount: Amount::from_minor(state.paid, state.currency)?,
+        postings: to_events(lines)?,
+    })
 }
 
 #[cfg(test)]

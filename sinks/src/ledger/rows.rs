@@ -4,21 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use processors::rules::{
-    findings::Finding,
-    fold::Fate,
-    history::Report,
-    lifecycle::ClaimState,
-    postings::{self, Booking},
-    rating::Rating,
-    split::Parts,
+    findings::Finding, fold::Fate, history::Report, lifecycle::ClaimState, postings::Booking,
+    rating::Rating, split::Parts,
 };
 use rust_decimal::Decimal;
 use schemas::{
-    Amount, ClickId, Currency, EventId, Minor, MoneyOverflow, Timestamp, UserId,
-    events::{
-        ClickRecorded, CommissionSource, Decision, LedgerChanged, Outcome, Rate, RateOrigin,
-        Unmatched,
-    },
+    Amount, ClickId, Currency, EventId, Minor, Timestamp, UserId,
+    events::{ClickRecorded, CommissionSource, Decision, Outcome, Rate, RateOrigin, Unmatched},
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
@@ -531,40 +523,5 @@ pub(super) fn posting_rows(
         user_id: key.user_id.map(UserId::uuid),
         currency: key.currency,
         amount: decimal(*amount, key.currency),
-    })
-}
-
-/// What the `ledger` topic is told of a claim.
-pub(super) fn ledger_changed(
-    state: &ClaimState,
-    lines: &Booking,
-    epoch: i64,
-    sequence: i64,
-) -> Result<LedgerChanged, MoneyOverflow> {
-    let click = &state.click;
-    Ok(LedgerChanged {
-        epoch,
-        sequence,
-        claim: state.name,
-        retired: false,
-        click_id: click.click_id,
-        clicked_at: click.clicked_at,
-        tenant_id: click.tenant_id,
-        campaign_id: click.campaign_id,
-        link_id: click.link_id,
-        offer_id: click.offer_id,
-        user_id: click.user_id,
-        country: click.country,
-        first_received_at: state.first_received_at,
-        converted_at: state.converted_at,
-        payable_at: state.payable_at,
-        status: state.status,
-        reasons: state.reasons().collect(),
-        sale_amount: state.sale_amount,
-        currency: state.currency,
-        expected: state.expected.to_split(state.currency)?,
-        posted: state.target.to_split(state.currency)?,
-        paid_amount: Amount::from_minor(state.paid, state.currency)?,
-        postings: postings::to_events(lines)?,
     })
 }

@@ -96,7 +96,7 @@ impl LedgerSink {
     /// When the log fails for good, or holds less than PostgreSQL has read: then the log was
     /// replaced or lost, and going on would skip records.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<(), LedgerError> {
-        let members = (0..self.settings.members).map(|_| self.run_member(&shutdown));
+        let members = (0..self.settings.members.max(1)).map(|_| self.run_member(&shutdown));
         try_join_all(members).await?;
         Ok(())
     }

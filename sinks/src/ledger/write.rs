@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use processors::rules::{
     lifecycle::ClaimState,
-    postings::{BookKey, Booking},
+    postings::{BookKey, Booking, ledger_changed},
     split::Parts,
 };
 use schemas::{ClickId, EventId, Minor, TenantId, Topic, UserId, codec, events::LedgerChanged};
@@ -207,7 +207,7 @@ pub(super) async fn tell(
             paid: Minor::ZERO,
             ..(*to).clone()
         };
-        let event = rows::ledger_changed(&state, &Booking::new(), epoch, sequence)?;
+        let event = ledger_changed(&state, &Booking::new(), epoch, sequence)?;
         records.push(record(
             &LedgerChanged {
                 retired: true,
@@ -218,7 +218,7 @@ pub(super) async fn tell(
     }
     for ((state, lines), sequence) in changes.claims.iter().zip(&mut sequences) {
         records.push(record(
-            &rows::ledger_changed(state, lines, epoch, sequence)?,
+            &ledger_changed(state, lines, epoch, sequence)?,
             sequence,
         )?);
     }

@@ -14,15 +14,11 @@ use processors::rules::{
     attribution::LookedUp,
     decide::decide,
     history::Report,
-    lifecycle::ClaimState,
-    postings,
+    postings::{self, ledger_changed},
     settlement::{Neighbourhood, Scope, settle},
 };
 use prometheus::Registry;
-use schemas::{
-    Amount, Position, Topic, codec, events::LedgerChanged, reference::ReferenceData,
-    token::TokenKeys,
-};
+use schemas::{Position, Topic, codec, reference::ReferenceData, token::TokenKeys};
 use sinks::{
     analytics::{AnalyticsMetrics, AnalyticsSettings, AnalyticsSink, completeness, migrate},
     ledger::database,
@@ -124,40 +120,13 @@ fn told(
     };
     let states = settle(&neighbourhood, &scope);
     let state = states.first().context("the report has no claim")?;
+    let sequence = i64::from(number) + 1;
+    let changed = ledger_changed(state, &postings::target(state), 1, sequence)?;
     Ok([
         (Topic::Clicks, codec::encode(&click)?),
         (Topic::Decisions, codec::encode(&decision)?),
-        (Topic::Ledger, codec::encode(&changed(state, number)?)?),
+        (Topic::Ledger, codec::encode(&changed)?),
     ])
-}
-
-fn changed(state: &ClaimState, number: u32) -> anyhow::Result<LedgerChanged> {
-    let click = &state.click;
-    Ok(LedgerChanged {
-        epoch: 1,
-        sequence: i64::from(number) + 1,
-        claim: state.name,
-        retired: false,
-        click_id: click.click_id,
-        clicked_at: click.clicked_at,
-        tenant_id: click.tenant_id,
-        campaign_id: click.campaign_id,
-        link_id: click.link_id,
-        offer_id: click.offer_id,
-        user_id: click.user_id,
-        country: click.country,
-        first_received_at: state.first_received_at,
-        converted_at: state.converted_at,
-        payable_at: state.payable_at,
-        status: state.status,
-        reasons: state.reasons().collect(),
-        sale_amount: state.sale_amount,
-        currency: state.currency,
-        expected: state.expected.to_split(state.currency)?,
-        posted: state.target.to_split(state.currency)?,
-        paid_amount: Amount::ZERO,
-        postings: postings::to_events(&postings::target(state))?,
-    })
 }
 
 async fn once(
