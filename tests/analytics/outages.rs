@@ -4,13 +4,14 @@
 use std::time::{Duration, Instant};
 
 use hissaback::embedded::Health;
+use operations::audit::{AuditReport, Verdict, audit};
 use prometheus::Registry;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use sinks::analytics::AnalyticsSettings;
+use sinks::analytics::{AnalyticsSettings, migrate};
 
 use crate::{
     events::{START, click},
@@ -128,6 +129,26 @@ async fn whatever_the_way_to_clickhouse_is_like_nothing_is_lost_or_doubled() {
         );
     }
     following.stop().await;
+    world.stop().await;
+}
+
+/// The sink makes the tables once it has come up; an audit may come before it.
+#[tokio::test]
+async fn an_audit_before_clickhouse_has_its_tables_checks_the_rest() {
+    let world = World::start().await;
+    let audit = async || audit(&world.pool, Some(&world.client()), &*world.log).await;
+    let agreement = |report: &AuditReport| {
+        let mut findings = report.findings.iter();
+        let finding = findings.find(|finding| finding.invariant.name == "analytics_agree");
+        finding.expect("it is among them").verdict.clone()
+    };
+    let report = audit().await.expect("the ledger can be read");
+    assert!(report.ok, "{report}");
+    assert!(matches!(agreement(&report), Verdict::NotChecked { .. }));
+
+    migrate(&world.client()).await.expect("migrated");
+    let report = audit().await.expect("everything can be read");
+    assert!(matches!(agreement(&report), Verdict::Ok));
     world.stop().await;
 }
 

@@ -295,7 +295,9 @@ impl Campaign {
         evidence.cards = evidence::cards(&self.agcod);
         let audited = self.product.command(&["audit"]).output().expect("it runs");
         if !audited.status.success() {
-            eprintln!("{}", String::from_utf8_lossy(&audited.stdout));
+            for said in [&audited.stdout, &audited.stderr] {
+                eprintln!("{}", String::from_utf8_lossy(said));
+            }
         }
         let record = self.load.record().read();
         let recovered = report::recoveries(self.struck.iter());

@@ -12,6 +12,7 @@ use schemas::{
 use sinks::analytics::{
     aggregates::{self, Difference},
     completeness::{self, ClaimTotals, ClickHouseTotals, PayoutTotals, SplitTotals},
+    outstanding_migrations,
 };
 use sqlx::{PgConnection, PgPool, Row, postgres::PgRow};
 use stream::{Log, Partition};
@@ -45,6 +46,10 @@ pub(super) async fn check(
     let Some(client) = clickhouse else {
         return Ok(Finding::not_checked(INVARIANT, "analytics is off"));
     };
+    if !outstanding_migrations(client).await?.is_empty() {
+        let reason = "ClickHouse's schema isn't up to date yet";
+        return Ok(Finding::not_checked(INVARIANT, reason));
+    }
     let complete = completeness::complete_up_to(client).await?;
     let aggregated = completeness::aggregates_complete_up_to(client).await?;
     let mut snapshot = pool.begin().await?;
