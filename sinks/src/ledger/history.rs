@@ -67,8 +67,9 @@ pub(super) async fn load(
 
     let orders = history.orders();
     if !orders.is_empty() {
-        locks::orders(connection, &orders).await?;
-        history.load_claimants(connection, &orders).await?;
+        // Whoever names an order has inserted it before, so a new one has no claimants.
+        let known = locks::orders(connection, &orders).await?;
+        history.load_claimants(connection, &known).await?;
     }
     history.scope.orders = orders;
 
@@ -80,8 +81,8 @@ pub(super) async fn load(
     if !history.scope.users.is_empty() {
         let clicks = clicks_of_users(connection, &history.scope.users).await?;
         history.load_clicks(connection, clicks).await?;
-        let orders = history.orders();
-        history.load_claimants(connection, &orders).await?;
+        let others = &history.orders() - &history.scope.orders;
+        history.load_claimants(connection, &others).await?;
     }
     history.resolve_heals(connection).await?;
     history.read_places_again(connection).await?;
@@ -196,6 +197,9 @@ impl History {
         connection: &mut PgConnection,
         orders: &BTreeSet<OrderKey>,
     ) -> Result<(), LedgerError> {
+        if orders.is_empty() {
+            return Ok(());
+        }
         let (networks, offers, transactions) = locks::order_columns(orders);
         let rows = sqlx::query(
             "SELECT click_id, clicked_at FROM order_claims

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use processors::rules::history::OrderKey;
-use schemas::{ClickId, Position, Topic, UserId};
-use sqlx::PgConnection;
+use schemas::{ClickId, NetworkId, OfferId, Position, Topic, UserId};
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::LedgerError;
@@ -78,21 +78,34 @@ pub(super) async fn click_partitions(
     Ok(())
 }
 
-/// Locks orders.
+/// Locks orders, and gives those that had been named before: one that is new is locked by having
+/// been inserted.
 pub(super) async fn orders(
     connection: &mut PgConnection,
     orders: &BTreeSet<OrderKey>,
-) -> Result<(), LedgerError> {
+) -> Result<BTreeSet<OrderKey>, LedgerError> {
     let (networks, offers, transactions) = order_columns(orders);
-    sqlx::query(
+    let new = sqlx::query(
         "INSERT INTO orders SELECT * FROM unnest($1::int[], $2::int[], $3::text[])
-         ON CONFLICT DO NOTHING",
+         ON CONFLICT DO NOTHING RETURNING network_id, offer_id, txn_id",
     )
     .bind(&networks)
     .bind(&offers)
     .bind(&transactions)
-    .execute(&mut *connection)
+    .fetch_all(&mut *connection)
     .await?;
+    let mut known = orders.clone();
+    for row in &new {
+        known.remove(&OrderKey {
+            network_id: NetworkId::new(row.try_get("network_id")?),
+            offer_id: OfferId::new(row.try_get("offer_id")?),
+            txn_id: row.try_get("txn_id")?,
+        });
+    }
+    if known.is_empty() {
+        return Ok(known);
+    }
+    let (networks, offers, transactions) = order_columns(&known);
     sqlx::query(
         "SELECT FROM orders
          WHERE (network_id, offer_id, txn_id) IN
@@ -104,7 +117,7 @@ pub(super) async fn orders(
     .bind(&transactions)
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(known)
 }
 
 /// Order keys as columns.

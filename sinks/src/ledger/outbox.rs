@@ -44,13 +44,11 @@ pub(super) async fn reserve(
     let epoch = sqlx::query_scalar("SELECT epoch FROM ledger_epoch")
         .fetch_one(&mut *connection)
         .await?;
-    let sequences = sqlx::query_scalar(
-        "SELECT nextval(pg_get_serial_sequence('outbox', 'sequence'))
-         FROM generate_series(1, $1)",
-    )
-    .bind(count)
-    .fetch_all(connection)
-    .await?;
+    let sequences =
+        sqlx::query_scalar("SELECT nextval('outbox_sequence_seq') FROM generate_series(1, $1)")
+            .bind(count)
+            .fetch_all(connection)
+            .await?;
     Ok((epoch, sequences))
 }
 
