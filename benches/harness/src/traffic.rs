@@ -6,10 +6,10 @@ use std::{fs, net::Ipv4Addr, path::Path};
 use schemas::{LinkId, UserId};
 use serde_json::{Value, json};
 
+use crate::fixture;
+
 /// Tenants, each with a campaign and a link of its own.
 const TENANTS: u64 = 20;
-/// Sales of one shopper: below what velocity calls suspicious.
-const SALES_OF_SHOPPER: u64 = 3;
 pub const OFFER: u32 = 5509;
 /// Paise of commission for each rupee of sale: 8%.
 const COMMISSION_PAISE: i64 = 8;
@@ -64,7 +64,7 @@ impl Sale {
 
     /// The number of its shopper.
     pub const fn shopper(self) -> u64 {
-        self.number / SALES_OF_SHOPPER
+        fixture::shopper(self.number)
     }
 
     /// Where its shopper is: clicks of one address are limited.

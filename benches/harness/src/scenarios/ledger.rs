@@ -1,5 +1,6 @@
 //! The ledger alone, from a log that is there, and the ceiling: COPY of the very rows that it
-//! wrote, into the same tables with the same triggers and indexes, on the same server.
+//! wrote, into the same tables with the same triggers and indexes, on the same server. Also the
+//! ledger alone where a shopper's sales come in a row: they wait for each other.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -27,8 +28,13 @@ use crate::{
 };
 
 /// Records of one append while the log is filled.
-const APPENDED: u32 = 1_000;
+const APPENDED: usize = 1_000;
 const PATIENCE: Duration = Duration::from_mins(10);
+const RATE: &str = "the ledger alone: sales with their clicks";
+const COST: &str = "the ledger alone: CPU seconds per 1,000 sales";
+const RATE_OF_BASKETS: &str = "the ledger alone, a shopper's three sales in a row";
+const CEILING: &str = "COPY of the same rows";
+const OF_COPY: &str = "the ledger, of COPY of its rows";
 /// What the ledger writes for clicks and reports.
 const TABLES: [&str; 8] = [
     "clicks",
@@ -49,26 +55,40 @@ pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result
     )?;
     let sales = u32::try_from(plan.conversions)?;
     findings.set("sales, each with its click", &sales);
-    let directory = home.path().join("log");
-    let clock = Arc::new(SystemClock);
-    let log = EmbeddedLog::open(directory, clock, EmbeddedOptions::default())?;
-    fill(&log, sales, findings).await?;
-    for repetition in 0..plan.repetitions {
-        let directory = home.path().join(format!("data-{repetition}"));
-        once(&directory, &log, sales, findings).await?;
-        std::fs::remove_dir_all(&directory)?;
+    let open = |name| {
+        let directory = home.path().join(name);
+        EmbeddedLog::open(directory, Arc::new(SystemClock), EmbeddedOptions::default())
+    };
+    let log = open("log")?;
+    let mut numbers: Vec<u32> = (0..sales).collect();
+    let decided = fill(&log, &numbers).await?;
+    findings.note("the stage alone: decisions", "/s", decided);
+    let baskets = open("log-of-baskets")?;
+    numbers.sort_by_key(|number| fixture::shopper((*number).into()));
+    fill(&baskets, &numbers).await?;
+    let directory = home.path().join("data");
+    for _ in 0..plan.repetitions {
+        let measured = once(&directory, &log, sales, findings).await?;
+        findings.note(RATE, "/s", measured.rate);
+        findings.note(COST, "s", measured.cpu_seconds / f64::from(sales) * 1_000.0);
+        findings.note(CEILING, "sales/s", measured.ceiling);
+        findings.note(OF_COPY, "×", measured.rate / measured.ceiling);
+        let measured = once(&directory, &baskets, sales, findings).await?;
+        findings.note(RATE_OF_BASKETS, "/s", measured.rate);
     }
-    findings.aim("the ledger, of COPY of its rows", Aim::AtLeast(0.5));
+    findings.aim(OF_COPY, Aim::AtLeast(0.5));
     log.close().await;
+    baskets.close().await;
     Ok(())
 }
 
-/// Clicks and reports, and the stage's decisions on them.
-async fn fill(log: &Arc<EmbeddedLog>, sales: u32, findings: &mut Findings) -> anyhow::Result<()> {
+/// Clicks and reports of these sales, and the stage's decisions on them; gives how many of those
+/// it made in a second.
+async fn fill(log: &Arc<EmbeddedLog>, sales: &[u32]) -> anyhow::Result<f64> {
     let keys = TokenKeys::new(&[(1, [1; 32])])?;
-    for first in (0..sales).step_by(APPENDED as usize) {
+    for chunk in sales.chunks(APPENDED) {
         let (mut clicks, mut reports) = (Vec::new(), Vec::new());
-        for number in first..sales.min(first + APPENDED) {
+        for number in chunk.iter().copied() {
             let click = fixture::click(number);
             let report = fixture::report(&keys, number);
             let key = click.click_id.to_string();
@@ -91,14 +111,15 @@ async fn fill(log: &Arc<EmbeddedLog>, sales: u32, findings: &mut Findings) -> an
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(stage.run(shutdown.clone()));
     let deadline = Instant::now() + PATIENCE;
-    while ends(log, Topic::Decisions).await? < i64::from(sales) {
+    let count = i64::try_from(sales.len())?;
+    while ends(log, Topic::Decisions).await? < count {
         ensure!(Instant::now() < deadline, "the stage doesn't get done");
         sleep(Duration::from_millis(5)).await;
     }
-    let rate = f64::from(sales) / began.elapsed().as_secs_f64();
-    findings.note("the stage alone: decisions", "/s", rate);
+    let rate = u32::try_from(count).map(f64::from)? / began.elapsed().as_secs_f64();
     shutdown.cancel();
-    Ok(running.await??)
+    running.await??;
+    Ok(rate)
 }
 
 async fn ends(log: &EmbeddedLog, topic: Topic) -> anyhow::Result<i64> {
@@ -109,12 +130,22 @@ async fn ends(log: &EmbeddedLog, topic: Topic) -> anyhow::Result<i64> {
     Ok(sum)
 }
 
+/// What the ledger came to, and what COPY did.
+struct Measured {
+    /// Sales a second.
+    rate: f64,
+    /// Of all processes.
+    cpu_seconds: f64,
+    /// Sales a second of COPY.
+    ceiling: f64,
+}
+
 async fn once(
     directory: &Path,
     log: &Arc<EmbeddedLog>,
     sales: u32,
     findings: &mut Findings,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Measured> {
     let data = DataDirectory::open(directory)?;
     let postgres = EmbeddedPostgres::start(&data, PostgresOptions::default()).await?;
     let owner = postgres.connect_options("hissaback_owner", "hissaback");
@@ -135,18 +166,16 @@ async fn once(
     let began = Instant::now();
     run_sink(log, &pool, &mut connection, sales).await?;
     let seconds = began.elapsed().as_secs_f64();
-    let usage = watch.end();
-    let measured = f64::from(sales) / seconds;
-    findings.note("the ledger alone: sales with their clicks", "/s", measured);
-    let cost = usage.cpu_seconds_total() / f64::from(sales) * 1_000.0;
-    findings.note("the ledger alone: CPU seconds per 1,000 sales", "s", cost);
-    let seconds = copy(&postgres).await?;
-    let ceiling = f64::from(sales) / seconds;
-    findings.note("COPY of the same rows", "sales/s", ceiling);
-    findings.note("the ledger, of COPY of its rows", "×", measured / ceiling);
+    let measured = Measured {
+        rate: f64::from(sales) / seconds,
+        cpu_seconds: watch.end().cpu_seconds_total(),
+        ceiling: f64::from(sales) / copy(&postgres).await?,
+    };
     pool.close().await;
     connection.close().await?;
-    Ok(postgres.stop().await?)
+    postgres.stop().await?;
+    std::fs::remove_dir_all(directory)?;
+    Ok(measured)
 }
 
 /// Runs the ledger until it has everything, and checks that it does.
