@@ -183,8 +183,9 @@ impl Holdings {
     /// what isn't its own any more. Whoever joins anew starts where the group stands.
     pub(super) fn fail(&self, error: LogError) {
         // One that leaves has given its name to the next.
-        if !self.stopped() && self.failed.set(error.clone()).is_ok() {
-            error!(%error, "the member gives up");
+        let reason = error.to_string();
+        if !self.stopped() && self.failed.set(error).is_ok() {
+            error!(reason, "the member gives up");
         }
         self.wake.notify_one();
     }

@@ -59,7 +59,8 @@ impl Instances {
     pub(super) fn take(self: &Arc<Self>, group: &str) -> Option<Instance> {
         let name = self.name.as_ref()?;
         let mut taken = self.taken();
-        let number = (0..).find(|number| !taken.contains(&(group.to_owned(), *number)))?;
+        let free = |number: &u32| !taken.contains(&(group.to_owned(), *number));
+        let number = (0..=u32::MAX).find(free)?;
         taken.insert((group.to_owned(), number));
         Some(Instance {
             id: format!("{name}-{number}"),
