@@ -182,8 +182,8 @@ impl Holdings {
     /// Ends the reader for good, before it could commit beyond something that it never got, or
     /// what isn't its own any more. Whoever joins anew starts where the group stands.
     pub(super) fn fail(&self, error: LogError) {
-        // One that leaves has given its name to the next.
         let reason = error.to_string();
+        // One that leaves has given its name to the next.
         if !self.stopped() && self.failed.set(error).is_ok() {
             error!(reason, "the member gives up");
         }

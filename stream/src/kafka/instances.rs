@@ -64,7 +64,7 @@ impl Instances {
         taken.insert((group.to_owned(), number));
         Some(Instance {
             id: format!("{name}-{number}"),
-            seat: (group.to_owned(), number),
+            member: (group.to_owned(), number),
             instances: Arc::clone(self),
         })
     }
@@ -77,7 +77,8 @@ impl Instances {
 /// The name of one member, which is free again once this is dropped.
 pub(super) struct Instance {
     id: String,
-    seat: (String, u32),
+    /// Its group and number.
+    member: (String, u32),
     instances: Arc<Instances>,
 }
 
@@ -90,7 +91,7 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        self.instances.taken().remove(&self.seat);
+        self.instances.taken().remove(&self.member);
     }
 }
 
