@@ -156,6 +156,8 @@ impl End {
         };
         let mut configuration = configuration.clone();
         configuration.kafka.brokers = Some(brokers.clone());
+        // It is in groups for a moment only, and must not be remembered there.
+        configuration.kafka.group_instance_id = None;
         if let Some(prefix) = topic_prefix {
             configuration.kafka.topic_prefix.clone_from(prefix);
         }

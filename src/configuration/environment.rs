@@ -66,6 +66,7 @@ pub const OVERRIDES: &[Override] = &[
     text("KAFKA_SSL_KEY_FILE", "kafka.ssl_key_file"),
     text("KAFKA_TOPIC_PREFIX", "kafka.topic_prefix"),
     text("KAFKA_CLIENT_ID", "kafka.client_id"),
+    text("KAFKA_GROUP_INSTANCE_ID", "kafka.group_instance_id"),
     number("KAFKA_REPLICATION_FACTOR", "kafka.replication_factor"),
     number("KAFKA_MIN_INSYNC_REPLICAS", "kafka.min_insync_replicas"),
     text("SCHEMA_REGISTRY_URL", "schema_registry.url"),

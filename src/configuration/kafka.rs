@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::Deserialize;
 use stream::kafka::{
-    KafkaSettings, Sasl, SaslMechanism, Security, Tls,
+    InstanceName, KafkaSettings, Sasl, SaslMechanism, Security, Tls,
     topics::{TopicSettings, TopicTimes},
 };
 
@@ -36,6 +36,9 @@ pub struct Kafka {
     pub topic_prefix: String,
     /// What the brokers' logs and quotas know the process by.
     pub client_id: String,
+    /// What the process is called in its consumer groups, which makes its membership static: the
+    /// same after a restart, and no other process's of the same role.
+    pub group_instance_id: Option<String>,
     /// Copies of each partition, for topics that `hissaback migrate` makes.
     pub replication_factor: i32,
     /// Copies that have to hold a record before it is acknowledged, for topics that `hissaback
@@ -56,6 +59,7 @@ impl Default for Kafka {
             ssl_key_file: None,
             topic_prefix: String::new(),
             client_id: "hissaback".to_owned(),
+            group_instance_id: None,
             replication_factor: 3,
             min_insync_replicas: 2,
         }
@@ -118,7 +122,12 @@ impl Kafka {
                 "up to 100 letters, digits, dots, hyphens and underscores may stand there",
             );
         }
+        let instance = self.group_instance_id.as_deref().map(str::parse);
+        let instance: Option<InstanceName> = instance
+            .transpose()
+            .map_err(refused("kafka.group_instance_id"))?;
         Ok(Some(KafkaSettings {
+            group_instance_id: instance,
             security: Security {
                 tls: self.tls()?,
                 sasl: self.sasl()?,
@@ -221,6 +230,18 @@ mod tests {
     }
 
     #[test]
+    fn membership_is_dynamic_unless_the_process_has_a_name() {
+        let settings = |kafka: &Kafka| kafka.settings().expect("usable").expect("brokers");
+        assert_eq!(settings(&kafka()).group_instance_id, None);
+        let named = Kafka {
+            group_instance_id: Some("ledger-1".to_owned()),
+            ..kafka()
+        };
+        let name = settings(&named).group_instance_id;
+        assert_eq!(name, Some("ledger-1".parse().expect("legal")));
+    }
+
+    #[test]
     fn keys_that_do_not_go_together_are_refused_by_name() {
         let key_alone = Kafka {
             ssl_key_file: Some("key.pem".into()),
@@ -237,6 +258,11 @@ mod tests {
             ..kafka()
         };
         assert!(complaint(prefix.settings()).contains("kafka.topic_prefix"));
+        let instance = Kafka {
+            group_instance_id: Some("ledger 1".to_owned()),
+            ..kafka()
+        };
+        assert!(complaint(instance.settings()).contains("kafka.group_instance_id"));
         let nowhere = Kafka {
             brokers: Some(" ".to_owned()),
             ..kafka()

@@ -178,6 +178,18 @@ pub enum LogError {
         /// The log's directory.
         directory: PathBuf,
     },
+    /// Another process has joined a consumer group under the name of a member of this one, which
+    /// thereby is out of it. To join again would shut out the other one in turn.
+    #[error(
+        "another process has joined the consumer group {group} as {instance_id}, and this one is \
+         out of it: give each process a group_instance_id (KAFKA_GROUP_INSTANCE_ID) of its own"
+    )]
+    Fenced {
+        /// The group.
+        group: String,
+        /// The member's name (`group.instance.id`).
+        instance_id: String,
+    },
     /// The directory holds something else, or a log of another version.
     #[error("{directory} can't be used as a log: {reason}")]
     Unusable {

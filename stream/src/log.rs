@@ -95,7 +95,8 @@ pub trait Log: Send + Sync {
     ) -> Result<Option<i64>, LogError>;
 
     /// Joins `group` as a new member that reads `topics`. Dropping the consumer is a crash: its
-    /// partitions go to others, and what it did not commit is delivered again.
+    /// partitions go to others, and what it did not commit is delivered again. On Kafka a member
+    /// with a name ([`crate::kafka::KafkaSettings::group_instance_id`]) may come back first.
     async fn join(
         &self,
         group: &str,
@@ -115,7 +116,8 @@ pub trait Log: Send + Sync {
 /// revoked, and the others are read on.
 #[async_trait]
 pub trait GroupConsumer: Send + Sync {
-    /// The next thing that happened, waiting at most `wait` for it.
+    /// The next thing that happened, waiting at most `wait` for it. [`LogError::Fenced`], for good,
+    /// once another process has joined under this member's name.
     ///
     /// Safe to cancel: dropping the future loses no event.
     async fn next(&mut self, records_max: usize, wait: Duration) -> Result<GroupEvent, LogError>;

@@ -146,19 +146,37 @@ impl Installation {
 
     /// Starts an instance of a role, and waits for nothing.
     pub fn launch(&self, role: &str, number: usize) -> Instance {
+        let mut instance = Self::instance(role, number);
+        instance.start(self);
+        instance
+    }
+
+    /// Starts one that is called that in its consumer groups.
+    pub fn launch_as(
+        &self,
+        group_instance_id: &'static str,
+        role: &str,
+        number: usize,
+    ) -> Instance {
+        let mut instance = Self::instance(role, number);
+        instance.group_instance_id = Some(group_instance_id);
+        instance.start(self);
+        instance
+    }
+
+    fn instance(role: &str, number: usize) -> Instance {
         // The port is free again at once, and another start takes the same one.
         let address = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .expect("a port");
-        let mut instance = Instance {
+        Instance {
             name: format!("{role}-{number}"),
             role: role.to_owned(),
             address,
+            group_instance_id: None,
             child: None,
             said: Arc::default(),
-        };
-        instance.start(self);
-        instance
+        }
     }
 
     /// Starts instances of these roles, and returns when all of them are up.
@@ -227,6 +245,7 @@ pub struct Instance {
     name: String,
     pub role: String,
     pub address: SocketAddr,
+    group_instance_id: Option<&'static str>,
     child: Option<Child>,
     said: Arc<Mutex<String>>,
 }
@@ -236,6 +255,9 @@ impl Instance {
     pub fn start(&mut self, installation: &Installation) {
         let address = self.address.to_string();
         let mut command = installation.command(&[&self.role, "--listen", &address]);
+        if let Some(name) = self.group_instance_id {
+            command.env("KAFKA_GROUP_INSTANCE_ID", name);
+        }
         let command = installation.with_data_dir(&mut command, &self.name);
         let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
@@ -277,6 +299,19 @@ impl Instance {
         child.wait().expect("it ended");
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.clear();
+    }
+
+    /// Waits until it has ended by itself, with an error; returns what it said.
+    pub fn failed(mut self) -> String {
+        let mut child = self.child.take().expect("it runs");
+        until(&format!("{} fails", self.name), || {
+            let ended = child.try_wait().expect("it was started");
+            ended.is_some_and(|status| !status.success())
+        });
+        until("its last words are here", || {
+            self.said().contains("hissaback: ")
+        });
+        self.said()
     }
 
     /// As an operator does: it ends well.

@@ -139,6 +139,38 @@ fn two_instances_share_the_work_and_a_killed_one_loses_and_doubles_nothing() {
     installation.end();
 }
 
+#[test]
+fn of_two_processes_of_one_name_the_older_ends_and_nothing_is_lost_or_doubled() {
+    const NAME: &str = "machine-1";
+    let installation = Installation::make("names", shared_broker(), Some(shared_registry()));
+    let others = installation.start(&[("ingest", 1), ("process", 1)]);
+    let mut older = installation.launch_as(NAME, "ledger", 0);
+    older.wait_until_up();
+    let load = Load::start(&[others[0].address]);
+    let ledgers = |address| counter(address, "hissaback_ledger_reports_total") > 0.0;
+    until("the ledger works", || ledgers(older.address));
+    older.kill();
+    older.start(&installation);
+    older.wait_until_up();
+    until("the ledger works again", || ledgers(older.address));
+
+    let newer = installation.launch_as(NAME, "ledger", 1);
+    let said = older.failed();
+    let (_, reason) = said.split_once("hissaback: ").expect("it says why");
+    let sentence = format!("another process has joined the consumer group ledger as {NAME}-");
+    assert!(reason.contains(&sentence), "{said}");
+    load.go_on();
+    let sales = load.finish();
+    until("the ledger has every order", || {
+        installation.number("SELECT count(DISTINCT txn_id) FROM ledger") >= i64::from(sales)
+    });
+    newer.wait_until_up();
+    newer.stop();
+    others.into_iter().for_each(Instance::stop);
+    check_books(&installation, sales);
+    installation.end();
+}
+
 /// The senders' own record against the ledger.
 fn check_books(installation: &Installation, sent: u32) {
     let sales = i64::from(sent);

@@ -51,6 +51,8 @@ pub struct Product {
     broker: Option<Broker>,
     home: TempDir,
     pub address: SocketAddr,
+    /// What it is called in its consumer groups on Kafka, if it is to be called anything.
+    pub group_instance_id: Option<&'static str>,
     child: Option<Child>,
     said: Arc<Mutex<Vec<String>>>,
 }
@@ -111,6 +113,7 @@ impl Product {
             broker: None,
             home,
             address: TcpListener::bind("127.0.0.1:0")?.local_addr()?,
+            group_instance_id: None,
             child: None,
             said: Arc::default(),
         })
@@ -142,6 +145,9 @@ impl Product {
             .env_remove("HISSABACK_CONFIG");
         if self.broker.is_some() {
             command.env("KAFKA_BROKERS", BROKERS);
+        }
+        if let Some(name) = self.group_instance_id {
+            command.env("KAFKA_GROUP_INSTANCE_ID", name);
         }
         command
     }

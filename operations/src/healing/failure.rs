@@ -59,6 +59,7 @@ fn may_recover(error: &LogError) -> bool {
         | LogError::PositionBeyondEnd { .. }
         | LogError::PositionBeforeStart { .. }
         | LogError::InUse { .. }
+        | LogError::Fenced { .. }
         | LogError::Unusable { .. } => false,
     }
 }

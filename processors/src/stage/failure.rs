@@ -79,6 +79,7 @@ fn may_recover(error: &LogError) -> bool {
         | LogError::PositionBeforeStart { .. }
         | LogError::NotAssigned { .. }
         | LogError::InUse { .. }
+        | LogError::Fenced { .. }
         | LogError::Unusable { .. } => false,
     }
 }

@@ -121,6 +121,7 @@ impl AnalyticsError {
                 | LogError::PositionBeyondEnd { .. }
                 | LogError::PositionBeforeStart { .. }
                 | LogError::InUse { .. }
+                | LogError::Fenced { .. }
                 | LogError::Unusable { .. } => false,
             },
             Self::Migration(MigrationError::Newer { .. } | MigrationError::Changed { .. })

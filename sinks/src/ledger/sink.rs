@@ -181,6 +181,7 @@ fn passes(error: &LogError) -> bool {
         | LogError::PositionBeyondEnd { .. }
         | LogError::PositionBeforeStart { .. }
         | LogError::InUse { .. }
+        | LogError::Fenced { .. }
         | LogError::Unusable { .. } => false,
     }
 }

@@ -109,6 +109,7 @@ impl Notices {
                     | LogError::PositionBeyondEnd { .. }
                     | LogError::PositionBeforeStart { .. }
                     | LogError::InUse { .. }
+                    | LogError::Fenced { .. }
                     | LogError::Unusable { .. }),
                 ) => return Err(error),
             }

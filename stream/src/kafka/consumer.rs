@@ -24,6 +24,7 @@ use super::{
     fetcher::Fetcher,
     gathering::Gathered,
     holdings::{Changes, Holdings},
+    instances::Instance,
     membership::{ClientSlot, Clients, Member, Membership},
     settings::{KafkaSettings, member_client},
 };
@@ -40,6 +41,13 @@ const COMMIT_WITHIN: Duration = Duration::from_secs(10);
 /// And how often.
 const COMMIT_EVERY: Duration = Duration::from_millis(50);
 
+/// What a member is to be.
+pub(super) struct Seat<'a> {
+    pub(super) group: &'a str,
+    pub(super) topics: &'a [Topic],
+    pub(super) instance: Option<Instance>,
+}
+
 /// A member of a group, and its thread.
 pub(super) struct KafkaConsumer {
     settings: KafkaSettings,
@@ -48,14 +56,16 @@ pub(super) struct KafkaConsumer {
     holdings: Arc<Holdings>,
     wake: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
+    /// Free for the next member as soon as this one is dropped: whoever has it then gets the
+    /// partitions at once, and what is left of this member is shut out.
+    _instance: Option<Instance>,
 }
 
 impl KafkaConsumer {
     pub(super) fn join(
         settings: &KafkaSettings,
         condition: &Arc<Condition>,
-        group: &str,
-        topics: &[Topic],
+        seat: Seat<'_>,
         group_settings: GroupSettings,
     ) -> Result<Self, LogError> {
         const DOING: &str = "joining a group";
@@ -65,8 +75,14 @@ impl KafkaConsumer {
         let observer = Observer {
             condition: Arc::clone(condition),
         };
-        let member = Member::new(observer, settings.clone());
-        let config = member_client(settings, group);
+        let Seat {
+            group,
+            topics,
+            instance,
+        } = seat;
+        let instance_id = instance.as_ref().map(Instance::id);
+        let member = Member::new(observer, settings.clone(), group, instance_id);
+        let config = member_client(settings, group, instance_id);
         let member: BaseConsumer<Member> =
             BaseConsumer::from_config_and_context(&config, member).map_err(fault)?;
         let fetcher = Fetcher::new(
@@ -102,6 +118,7 @@ impl KafkaConsumer {
             holdings,
             wake,
             thread: Some(thread),
+            _instance: instance,
         })
     }
 
@@ -185,11 +202,11 @@ fn commit_blocking(
         // Lost meanwhile?
         holdings.changes(moved)?;
         match error.rdkafka_error_code() {
-            // Fenced: the group has gone on without this member.
+            Some(RDKafkaErrorCode::FencedInstanceId) => return Err(client.context().fenced()),
+            // The group has gone on without this member.
             Some(
                 RDKafkaErrorCode::IllegalGeneration
                 | RDKafkaErrorCode::UnknownMemberId
-                | RDKafkaErrorCode::FencedInstanceId
                 | RDKafkaErrorCode::AssignmentLost,
             ) => {
                 let ((topic, partition), _) = moved[0];

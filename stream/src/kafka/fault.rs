@@ -144,6 +144,7 @@ impl LogError {
             | Self::PositionBeforeStart { .. }
             | Self::NotAssigned { .. }
             | Self::InUse { .. }
+            | Self::Fenced { .. }
             | Self::Unusable { .. } => None,
         }
     }
@@ -161,6 +162,7 @@ impl LogError {
             | Self::PositionBeyondEnd { .. }
             | Self::PositionBeforeStart { .. }
             | Self::NotAssigned { .. }
+            | Self::Fenced { .. }
             | Self::Unusable { .. } => false,
         }
     }

@@ -70,7 +70,7 @@ impl Holdings {
                         }
                         Ok(None) => break true,
                         Err(Trouble::Astray) => {
-                            self.fail();
+                            self.fail_astray();
                             return Err(self.check_open().err().unwrap_or(LogError::Closed));
                         }
                         Err(Trouble::OutOfRange) => {

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -26,8 +26,9 @@ pub(super) struct Holdings {
     stopped: AtomicBool,
     /// Its log was closed.
     closed: AtomicBool,
-    /// Messages went astray: what was read can't be trusted to be complete.
-    failed: AtomicBool,
+    /// Why it can't go on: what was read can't be trusted to be complete, or another process has
+    /// its name.
+    failed: OnceLock<LogError>,
 }
 
 #[derive(Default)]
@@ -82,7 +83,7 @@ impl Holdings {
             wake,
             stopped: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
+            failed: OnceLock::new(),
         })
     }
 
@@ -171,11 +172,20 @@ impl Holdings {
         self.wake.notify_one();
     }
 
-    /// Ends the reader, before it could commit beyond something that it never got. That would be
-    /// a fault of ours or of the library; whoever joins anew starts where the group stands.
-    pub(super) fn fail(&self) {
-        if !self.failed.swap(true, Ordering::SeqCst) {
-            error!("a message came outside of its partition's queue: the member gives up");
+    /// A message went astray: a fault of ours or of the library.
+    pub(super) fn fail_astray(&self) {
+        self.fail(LogError::Failed {
+            reason: "a message came outside of its partition's queue".to_owned(),
+        });
+    }
+
+    /// Ends the reader for good, before it could commit beyond something that it never got, or
+    /// what isn't its own any more. Whoever joins anew starts where the group stands.
+    pub(super) fn fail(&self, error: LogError) {
+        let reason = error.to_string();
+        // One that leaves has given its name to the next.
+        if !self.stopped() && self.failed.set(error).is_ok() {
+            error!(reason, "the member gives up");
         }
         self.wake.notify_one();
     }
@@ -208,12 +218,7 @@ impl Holdings {
         if self.closed.load(Ordering::SeqCst) {
             return Err(LogError::Closed);
         }
-        if self.failed.load(Ordering::SeqCst) {
-            return Err(LogError::Failed {
-                reason: "a message came outside of its partition's queue".to_owned(),
-            });
-        }
-        Ok(())
+        self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
     /// The next thing to tell the reader that is not a record.

@@ -22,7 +22,7 @@ use rdkafka::{
     ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
     statistics::Statistics,
     types::RDKafkaRespErr,
 };
@@ -52,18 +52,36 @@ enum Rebalance {
 pub(super) struct Member {
     observer: Observer,
     settings: KafkaSettings,
+    group: String,
+    /// Its name in the group, if it is a static member.
+    instance_id: Option<String>,
     wanted: Mutex<VecDeque<Rebalance>>,
     /// From then on everything is given up at once.
     leaving: AtomicBool,
 }
 
 impl Member {
-    pub(super) fn new(observer: Observer, settings: KafkaSettings) -> Self {
+    pub(super) fn new(
+        observer: Observer,
+        settings: KafkaSettings,
+        group: &str,
+        instance_id: Option<&str>,
+    ) -> Self {
         Self {
             observer,
             settings,
+            group: group.to_owned(),
+            instance_id: instance_id.map(str::to_owned),
             wanted: Mutex::default(),
             leaving: AtomicBool::new(false),
+        }
+    }
+
+    /// Another process has its name: what the group says to static members alone.
+    pub(super) fn fenced(&self) -> LogError {
+        LogError::Fenced {
+            group: self.group.clone(),
+            instance_id: self.instance_id.clone().unwrap_or_default(),
         }
     }
 
@@ -176,7 +194,7 @@ impl Membership {
                 self.heard(&error);
             }
             if self.clients.fetcher.serve() > 0 {
-                self.holdings.fail();
+                self.holdings.fail_astray();
             }
             while let Some(wanted) = pending
                 .take()
@@ -236,6 +254,10 @@ impl Membership {
 
     /// Troubles of the group's own. Those of connections pass, and the monitor sees them.
     fn heard(&self, error: &KafkaError) {
+        if let Some(fatal) = self.fatal() {
+            self.holdings.fail(fatal);
+            return;
+        }
         let fault = match Fault::of(error) {
             Fault::TopicMissing { .. } => Fault::TopicMissing {
                 name: "that a group reads".to_owned(),
@@ -254,6 +276,16 @@ impl Membership {
         };
         warn!(%fault, "the group can't be joined at present");
         self.holdings.trouble(fault.during("reading as a group"));
+    }
+
+    /// Why the member's client is of no use any more, if it isn't.
+    fn fatal(&self) -> Option<LogError> {
+        let member = &self.clients.member;
+        let (code, reason) = member.client().fatal_error()?;
+        Some(match code {
+            RDKafkaErrorCode::FencedInstanceId => member.context().fenced(),
+            _ => Fault::of_code(code, reason).during("reading as a group"),
+        })
     }
 
     /// Gives up everything at once.
@@ -276,5 +308,7 @@ impl Membership {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         // Dropping the client, which happens here unless a commit is under way, tells the group.
+        // That of a static member tells it nothing: the partitions rest until somebody joins under
+        // its name, or for the session timeout.
     }
 }

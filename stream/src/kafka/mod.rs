@@ -20,6 +20,7 @@ mod fault;
 mod fetcher;
 mod gathering;
 mod holdings;
+mod instances;
 mod membership;
 mod monitor;
 mod producer;
@@ -41,8 +42,9 @@ use schemas::{Position, Timestamp, Topic};
 use self::{
     asking::of_question,
     condition::{Condition, Observer},
-    consumer::{KafkaConsumer, blocking},
+    consumer::{KafkaConsumer, Seat, blocking},
     holdings::Holdings,
+    instances::Instances,
     monitor::Monitor,
     producer::{Appended, Appender},
     queries::Queries,
@@ -51,6 +53,7 @@ use self::{
 };
 pub use self::{
     fault::Fault,
+    instances::InstanceName,
     settings::{AppendTimes, KafkaSettings, Sasl, SaslMechanism, Security, Tls},
 };
 use crate::{
@@ -74,6 +77,7 @@ pub struct KafkaLog {
     admin: OnceLock<Admin>,
     /// The members of groups, to be ended with the log.
     members: Mutex<Vec<Weak<Holdings>>>,
+    instances: Arc<Instances>,
     _monitor: Monitor,
 }
 
@@ -97,6 +101,7 @@ impl KafkaLog {
             queries: Arc::new(queries),
             admin: OnceLock::new(),
             members: Mutex::default(),
+            instances: Instances::new(settings.group_instance_id.clone()),
             settings,
             condition,
             _monitor: monitor,
@@ -276,8 +281,12 @@ impl Log for KafkaLog {
         settings: GroupSettings,
     ) -> Result<Box<dyn GroupConsumer>, LogError> {
         self.condition.check_open()?;
-        let consumer =
-            KafkaConsumer::join(&self.settings, &self.condition, group, topics, settings)?;
+        let seat = Seat {
+            group,
+            topics,
+            instance: self.instances.take(group),
+        };
+        let consumer = KafkaConsumer::join(&self.settings, &self.condition, seat, settings)?;
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         members.retain(|member| member.strong_count() > 0);
         members.push(Arc::downgrade(consumer.holdings()));

@@ -7,7 +7,7 @@ use rdkafka::ClientConfig;
 use schemas::Topic;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::fault::Fault;
+use super::{fault::Fault, instances::InstanceName};
 use crate::{admission::Limits, clock::Clock, error::LogError};
 
 /// What a record's framing in a Kafka batch may add to the bytes that [`Limits`] counts: the
@@ -39,6 +39,10 @@ pub struct KafkaSettings {
     /// After which a member of a group that is not heard of loses its partitions. What a killed
     /// process held stands still for that long.
     pub session_timeout: Duration,
+    /// Makes members of groups static: one that comes back under its name has what it held at
+    /// once, and the others go on undisturbed. It has to be the same after a restart and no other
+    /// process's; without one, membership is dynamic.
+    pub group_instance_id: Option<InstanceName>,
 }
 
 impl KafkaSettings {
@@ -54,6 +58,7 @@ impl KafkaSettings {
             delivery_timeout: Duration::from_secs(8),
             request_timeout: Duration::from_secs(5),
             session_timeout: Duration::from_secs(15),
+            group_instance_id: None,
         }
     }
 
@@ -298,8 +303,12 @@ pub(super) fn fetching_client(
     config
 }
 
-/// For being a member of a group; it fetches nothing.
-pub(super) fn member_client(settings: &KafkaSettings, group: &str) -> ClientConfig {
+/// For being a member of a group, under a name or not; it fetches nothing.
+pub(super) fn member_client(
+    settings: &KafkaSettings,
+    group: &str,
+    instance_id: Option<&str>,
+) -> ClientConfig {
     let session_ms = settings.session_timeout.as_millis();
     let mut config = client(settings);
     config
@@ -316,5 +325,8 @@ pub(super) fn member_client(settings: &KafkaSettings, group: &str) -> ClientConf
         .set("max.poll.interval.ms", (session_ms.max(60_000)).to_string())
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false");
+    if let Some(instance_id) = instance_id {
+        config.set("group.instance.id", instance_id);
+    }
     config
 }

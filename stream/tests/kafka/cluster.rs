@@ -85,6 +85,13 @@ pub fn record(value: impl ToString) -> NewRecord {
     NewRecord::new("key", value.to_string())
 }
 
+/// A record in each partition.
+pub fn one_each(topic: Topic, value: usize) -> Vec<NewRecord> {
+    (0..topic.partitions())
+        .map(|partition| record(value).in_partition(partition))
+        .collect()
+}
+
 pub async fn append(log: &dyn Log, topic: Topic, records: Vec<NewRecord>) -> Vec<Position> {
     log.append(topic, records)
         .await

@@ -3,17 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use schemas::Topic;
-use stream::{GroupConsumer, GroupEvent, GroupSettings, Log, NewRecord, broker::BrokerOptions};
+use stream::{GroupConsumer, GroupEvent, GroupSettings, Log, broker::BrokerOptions};
 
-use crate::cluster::{self, append, record, until};
+use crate::cluster::{self, append, one_each, until};
 
 const TOPIC: Topic = Topic::Payouts;
-
-fn one_each(value: usize) -> Vec<NewRecord> {
-    (0..TOPIC.partitions())
-        .map(|partition| record(value).in_partition(partition))
-        .collect()
-}
 
 /// Reads, notes what it read, commits it, and gives up what is revoked. A commit may be refused, or
 /// taken while its answer is lost: what was noted before is done either way.
@@ -48,7 +42,7 @@ async fn a_group_that_was_given_up_on_comes_back_and_misses_nothing() {
     }
     let mut done = BTreeSet::new();
     for round in 0..3 {
-        append(&*log, TOPIC, one_each(round)).await;
+        append(&*log, TOPIC, one_each(TOPIC, round)).await;
         let expected = (round + 1) * usize::try_from(TOPIC.partitions()).unwrap();
         until("everything is read", async || {
             for member in &mut members {
@@ -94,7 +88,7 @@ async fn draining_may_take_its_time() {
         matches!(event, GroupEvent::Assigned(partitions) if partitions.len() == 6)
     })
     .await;
-    append(&*log, TOPIC, one_each(0)).await;
+    append(&*log, TOPIC, one_each(TOPIC, 0)).await;
     let mut second = join().await;
     let mut revoked = Vec::new();
     until("half of it is revoked", async || {

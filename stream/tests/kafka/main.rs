@@ -3,6 +3,7 @@
 mod cluster;
 mod contract;
 mod groups;
+mod instances;
 mod outages;
 mod proxy;
 mod refusals;

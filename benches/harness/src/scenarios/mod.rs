@@ -50,6 +50,8 @@ pub enum Scenario {
     Replay,
     /// `kill -9` under load, and the start after it
     Restart,
+    /// The same over Kafka, as a static member of its groups and as a dynamic one
+    RestartKafka,
     /// Ten thousand open connections
     Crowd,
     /// The specification's original stack beside the product
@@ -100,7 +102,8 @@ impl Scenario {
             Self::Analytics => analytics::measure(plan, findings).await,
             Self::Decide => decide::measure(findings),
             Self::Replay => replay::measure(plan, findings).await,
-            Self::Restart => restart::measure(plan, findings).await,
+            Self::Restart => restart::measure(plan, LogPlace::Embedded, findings).await,
+            Self::RestartKafka => restart::measure(plan, LogPlace::Kafka, findings).await,
             Self::Crowd => crowd::measure(plan, findings).await,
             Self::Original => original::measure(plan, findings).await,
             Self::Connect => connect::measure(plan, findings).await,

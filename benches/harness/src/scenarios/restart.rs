@@ -2,12 +2,14 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep};
 
-use super::Plan;
+use super::{Plan, day::until_ledgered};
 use crate::{
+    broker,
     generator::{Generator, Pace, Sending},
-    product::{Product, judge},
+    product::{LogPlace, Product, judge},
     results::{Aim, Findings},
 };
 
@@ -21,9 +23,41 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LEDGERED: &str = "hissaback_postback_to_ledger_seconds_count";
 const NAME: &str = "from the start after `kill -9` to the next ledgered conversion";
 
-pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result<()> {
+pub async fn measure(
+    plan: &Plan<'_>,
+    place: LogPlace,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
     findings.set("sales a second", &RATE);
-    let mut product = Product::install()?;
+    let kills = plan.form.pick(3, 9);
+    match place {
+        LogPlace::Embedded => {
+            killed(plan, Product::install()?, kills, NAME, findings).await?;
+            findings.aim(NAME, Aim::AtMost(2.0));
+        }
+        LogPlace::Kafka => {
+            findings.set("log", &broker::SETTINGS);
+            let mut product = Product::install_with(place).await?;
+            product.group_instance_id = Some("bench");
+            let name = format!("{NAME}, static members");
+            killed(plan, product, kills, &name, findings).await?;
+            // Each of them waits for the session of the killed process.
+            let product = Product::install_with(place).await?;
+            let name = format!("{NAME}, dynamic members");
+            killed(plan, product, plan.form.pick(1, 3), &name, findings).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Kills the product so many times, and has what it made of it all judged.
+async fn killed(
+    plan: &Plan<'_>,
+    mut product: Product,
+    kills: usize,
+    name: &str,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
     product.start()?;
     let generator = Generator::new(product.address);
     let stop = generator.stop.clone();
@@ -32,7 +66,7 @@ pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result
         let pace = Pace::PerSecond(RATE);
         generator.send(sales, pace, Sending::Whole).await
     });
-    for _ in 0..plan.form.pick(3, 9) {
+    for _ in 0..kills {
         sleep(UNDISTURBED).await;
         product.kill()?;
         let killed = Instant::now();
@@ -40,11 +74,28 @@ pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result
         while product.counter(LEDGERED).await.unwrap_or_default() == 0 {
             sleep(LOOK_EVERY).await;
         }
-        findings.note(NAME, "s", killed.elapsed().as_secs_f64());
+        findings.note(name, "s", killed.elapsed().as_secs_f64());
     }
-    findings.aim(NAME, Aim::AtMost(2.0));
     stop.store(true, Ordering::Relaxed);
     let sent = load.await??;
+    until_ledgered(&product, &sent.record).await?;
+    until_quiet(&product).await?;
     let evidence = product.evidence().await?;
     judge(&sent.record, &evidence)
+}
+
+/// Waits until the ledger has nothing left to read. How many decisions there are nobody knows: a
+/// report whose answer was cut off may be in the log, and one that was decided when its stage was
+/// killed is decided again.
+async fn until_quiet(product: &Product) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect_with(&product.database()).await?;
+    let query = "SELECT coalesce(sum(next_offset), 0)::int8 FROM consumer_positions \
+                 WHERE consumer = 'ledger'";
+    let (mut before, mut read) = (-1_i64, 0_i64);
+    while read != before {
+        before = read;
+        sleep(UNDISTURBED).await;
+        read = sqlx::query_scalar(query).fetch_one(&mut connection).await?;
+    }
+    Ok(connection.close().await?)
 }

@@ -63,6 +63,7 @@ pub(super) async fn listen(
                 | LogError::PositionBeyondEnd { .. }
                 | LogError::PositionBeforeStart { .. }
                 | LogError::InUse { .. }
+                | LogError::Fenced { .. }
                 | LogError::Unusable { .. }),
             ) => return Err(error),
         }
