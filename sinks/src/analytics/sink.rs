@@ -53,8 +53,9 @@ pub struct AnalyticsSettings {
 impl Default for AnalyticsSettings {
     fn default() -> Self {
         Self {
-            records_max: 50_000,
-            bytes_max: 64 * 1024 * 1024,
+            // Larger ones bring ClickHouse little, and what is in hand is held several times over.
+            records_max: 20_000,
+            bytes_max: 16 * 1024 * 1024,
             linger: Duration::from_secs(1),
             inserts_in_flight: 3,
             cluster: None,

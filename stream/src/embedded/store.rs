@@ -31,6 +31,10 @@ use crate::{
 
 /// Records are mostly read in runs.
 const BLOCK_BYTES: u32 = 16 * 1024;
+/// Records in memory before they are written as a table. As many again wait while tables are
+/// compacted, four times at most: half of the default bounds what a burst takes, and is enough for
+/// a compaction at the highest rate.
+const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 /// How many trimmed records are deleted in one batch.
 const DELETE_BATCH: usize = 5_000;
 
@@ -277,12 +281,16 @@ fn open_database(folder: &Path, cache_bytes: u64) -> Result<(Database, [Keyspace
     let failed = |error| failed("opening the store", error);
     let database = Database::builder(folder)
         .cache_size(cache_bytes)
+        // Of several, the first keeps putting compactions back into the queue, at the cost of a
+        // core, for as long as another one compacts (fjall 3.1.13, worker_pool.rs).
+        .worker_threads(1)
         .open()
         .map_err(failed)?;
     let records = || {
         KeyspaceCreateOptions::default()
             .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
             .expect_point_read_hits(true)
+            .max_memtable_size(MEMTABLE_BYTES)
     };
     let keyspaces = [
         database.keyspace("records", records).map_err(failed)?,
