@@ -44,9 +44,9 @@ impl<'r> Decode<'r, Postgres> for Numeric {
     }
 }
 
-/// A short number from its binary form (`numeric_send` in PostgreSQL's `numeric.c`): how many digits
-/// to the base 10,000, the weight of the first, sign, decimal places shown, the digits. `None` for
-/// any other.
+/// A short number from its binary form (`numeric_send` in PostgreSQL's `numeric.c`): the count of
+/// its digits to the base 10,000, the weight of the first, sign, decimal places shown, the digits.
+/// `None` for any other.
 fn short(bytes: &[u8]) -> Option<Decimal> {
     let (head, digits) = bytes.split_first_chunk::<8>()?;
     let [_, _, weight @ .., _, _] = head;
@@ -88,9 +88,7 @@ mod tests {
         bytes.extend(weight.to_be_bytes());
         bytes.extend(sign.to_be_bytes());
         bytes.extend(places.to_be_bytes());
-        digits
-            .iter()
-            .for_each(|digit| bytes.extend(digit.to_be_bytes()));
+        bytes.extend(digits.iter().flat_map(|digit| digit.to_be_bytes()));
         bytes
     }
 
