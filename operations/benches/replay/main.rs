@@ -23,6 +23,10 @@ use stream::{EmbeddedLog, EmbeddedOptions, SystemClock};
 use month::{Month, T0};
 use postgres::Database;
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Without being asked for more: quick, so that the harness itself is tried out.
 const CONVERSIONS: u64 = 30_000;
 
@@ -89,12 +93,15 @@ async fn measure(conversions: u64) {
         let per_second =
             |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX)) / seconds;
         println!(
-            "{what}: {} reports and {} claims in {seconds:.1} s, {:.0} reports/s, {:.0} log \
-             records/s; folded and compared at {} claims/s; peak {} MiB",
+            "{what}: {} reports and {} claims in {seconds:.1} s: {:.0} conversions/s, {:.0} \
+             reports/s, {:.0} log records/s; thereof read at {} reports/s, folded and compared at \
+             {} claims/s; peak {} MiB",
             report.reports,
             report.claims,
+            per_second(conversions),
             per_second(report.reports),
             per_second(read.load(Ordering::Relaxed)),
+            report.read_per_second,
             report.folded_per_second,
             peak_mib(),
         );

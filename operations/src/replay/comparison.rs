@@ -13,9 +13,9 @@ use sinks::ledger::claim_rows::ClaimRow;
 use super::{
     Cause, Column, Difference, Kind, Misbooked, ReplayError, ReplayReport, ReplaySettings, Totals,
     folding::{by_name, claims, each},
-    history::{Beside, Grouped},
-    ledger::{Found, Moment, Rows},
-    neighbours::Neighbourhoods,
+    grouping::Grouped,
+    history::Beside,
+    ledger::{Found, Rows},
     published::Published,
     store::{Packed, Side},
 };
@@ -35,87 +35,49 @@ pub(super) struct Mismatch {
 pub(super) struct Compared {
     pub claims: u64,
     /// How long folding and comparing took.
-    took: Duration,
+    pub took: Duration,
     pub mismatches: Vec<Mismatch>,
     /// Claims of the recorded decisions that today's have under no name.
     pub vanished: Vec<EventId>,
-    failed: Option<ReplayError>,
 }
 
-impl Compared {
-    pub fn claims_per_second(&self) -> u64 {
-        let millis = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
-        self.claims.saturating_mul(1_000) / millis.max(1)
-    }
-}
-
-/// A comparison on its way.
+/// Compares claims of a fold with rows of the ledger.
 pub(super) struct Comparison<'a> {
     settings: &'a ReplaySettings,
     beside: &'a Arc<Beside>,
-    /// Read once it is known whose rows are wanted.
-    rows: Option<Arc<Rows>>,
+    rows: Arc<Rows>,
     pub outcome: Compared,
 }
 
 impl<'a> Comparison<'a> {
-    pub fn new(settings: &'a ReplaySettings, beside: &'a Arc<Beside>) -> Self {
+    pub fn new(settings: &'a ReplaySettings, beside: &'a Arc<Beside>, rows: Rows) -> Self {
         Self {
             settings,
             beside,
-            rows: None,
+            rows: Arc::new(rows),
             outcome: Compared::default(),
         }
     }
 
     /// Rows of claims that no fold had.
     pub fn unseen(&self) -> Vec<EventId> {
-        self.rows
-            .as_ref()
-            .map(|rows| rows.unseen())
-            .unwrap_or_default()
+        self.rows.unseen()
     }
 
-    pub async fn take(
-        &mut self,
-        grouped: Grouped,
-        neighbourhoods: &Neighbourhoods,
-        moment: &mut Moment,
-    ) -> Result<(), ReplayError> {
-        let whole = self.settings.span.whole();
-        if self.rows.is_none() {
-            let touched = |row: &ClaimRow| match neighbourhoods.of(row.click()) {
-                Some(neighbours) => whole || neighbourhoods.touched(neighbours),
-                None => whole,
-            };
-            let wanted = |row: &ClaimRow| self.settings.concerns(row.tenant()) && touched(row);
-            self.rows = Some(Arc::new(moment.rows(wanted).await?));
-        }
-        let rows = self.rows.clone().unwrap_or_default();
+    /// Folds some neighbourhoods, and compares their claims.
+    pub async fn take(&mut self, grouped: Grouped) -> Result<(), ReplayError> {
+        let rows = Arc::clone(&self.rows);
         let settings = self.settings.clone();
         let beside = Arc::clone(self.beside);
-        let touched: Option<BTreeSet<_>> = (!whole).then(|| {
-            let all = grouped.iter().map(|packed| packed.neighbours);
-            all.filter(|one| neighbourhoods.touched(*one)).collect()
-        });
         let began = Instant::now();
         let outcomes = tokio::task::spawn_blocking(move || {
-            let wanted = |neighbours| match &touched {
-                Some(touched) => touched.contains(&neighbours),
-                None => true,
-            };
-            each(&grouped, wanted, |reports, compared: &mut Compared| {
-                if let Err(error) = compare(reports, &settings, &beside, &rows, compared) {
-                    compared.failed = Some(error);
-                }
+            each(&grouped, |reports, compared: &mut Compared| {
+                compare(reports, &settings, &beside, &rows, compared);
             })
         });
         let outcomes = outcomes.await?;
         self.outcome.took += began.elapsed();
         for outcome in outcomes {
-            if let Some(error) = outcome.failed {
-                return Err(error);
-            }
             self.outcome.claims += outcome.claims;
             self.outcome.mismatches.extend(outcome.mismatches);
             self.outcome.vanished.extend(outcome.vanished);
@@ -126,12 +88,12 @@ impl<'a> Comparison<'a> {
 
 /// Compares the claims of a neighbourhood with their rows.
 fn compare(
-    reports: &[Packed],
+    reports: &[&Packed],
     settings: &ReplaySettings,
     beside: &Beside,
     rows: &Rows,
     compared: &mut Compared,
-) -> Result<(), ReplayError> {
+) {
     let states = claims(reports, Side::Second, beside);
     let otherwise = reports.iter().any(|packed| !packed.same());
     let recorded = if otherwise {
@@ -147,12 +109,12 @@ fn compare(
         }
         compared.claims += 1;
         let row = ClaimRow::of(state);
-        let found = rows.find(&row)?;
+        let found = rows.find(&row);
         if found == Found::Equal {
             continue;
         }
         let own = reports.iter().filter(|packed| state.holds(packed.event_id));
-        let decided_otherwise: BTreeSet<_> = own.flat_map(Packed::otherwise).collect();
+        let decided_otherwise: BTreeSet<_> = own.flat_map(|packed| packed.otherwise()).collect();
         compared.mismatches.push(Mismatch {
             row,
             found,
@@ -163,7 +125,6 @@ fn compare(
                 .any(|reason| reason == StatusReason::Corrected),
         });
     }
-    Ok(())
 }
 
 /// What is known about a claim that differs.

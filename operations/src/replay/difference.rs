@@ -23,7 +23,10 @@ pub struct ReplayReport {
     pub reports_in_span: u64,
     /// Claims that the span touches, compared with their rows.
     pub claims: u64,
-    /// How many were folded and compared in a second, reading aside.
+    /// Reports that were read in a second: their records and decisions from the log, decoded,
+    /// decided anew, linked and packed; the ledger's rows besides, where the span is whole.
+    pub read_per_second: u64,
+    /// Claims that were folded and compared in a second, reading aside.
     pub folded_per_second: u64,
     /// Claims that differ.
     pub different: u64,

@@ -13,13 +13,13 @@ use processors::rules::{
 use schemas::{EventId, Position};
 
 use super::{
-    history::{Beside, Grouped},
-    neighbours::Neighbours,
+    grouping::Grouped,
+    history::Beside,
     store::{Packed, Side},
 };
 
 /// The claims of a neighbourhood, as a fold has them.
-pub(super) fn claims(reports: &[Packed], side: Side, beside: &Beside) -> Vec<ClaimState> {
+pub(super) fn claims(reports: &[&Packed], side: Side, beside: &Beside) -> Vec<ClaimState> {
     let mut neighbourhood = Neighbourhood::default();
     let mut heals: HashMap<Position, Vec<HealClaim>> = HashMap::new();
     for report in reports.iter().filter_map(|packed| packed.unpack(side)) {
@@ -62,27 +62,22 @@ fn heal_claim(report: &Report) -> Option<(Position, HealClaim)> {
     Some((heal.heals, claim))
 }
 
-/// Does something with each touched neighbourhood, and gathers what comes of it.
+/// Does something with each neighbourhood, and gathers what comes of it.
 pub(super) fn each<T: Default + Send>(
     grouped: &Grouped,
-    wanted: impl Fn(Neighbours) -> bool + Sync,
-    work: impl Fn(&[Packed], &mut T) + Sync,
+    work: impl Fn(&[&Packed], &mut T) + Sync,
 ) -> Vec<T> {
-    let neighbourhoods: Vec<&[Packed]> = grouped
-        .chunk_by(|a, b| a.neighbours == b.neighbours)
-        .filter(|reports| wanted(reports[0].neighbours))
-        .collect();
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let share = neighbourhoods.len().div_ceil(threads).max(1);
     let work = &work;
     thread::scope(|scope| {
-        let workers: Vec<_> = neighbourhoods
-            .chunks(share)
-            .map(|neighbourhoods| {
+        let workers: Vec<_> = grouped
+            .shares(threads)
+            .into_iter()
+            .map(|share| {
                 scope.spawn(move || {
                     let mut outcome = T::default();
-                    for reports in neighbourhoods {
-                        work(reports, &mut outcome);
+                    for reports in share.neighbourhoods() {
+                        work(&reports, &mut outcome);
                     }
                     outcome
                 })

@@ -2,10 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::Range,
     sync::Arc,
 };
 
-use processors::rules::payouts::PayoutState;
+use processors::rules::{history::Report, payouts::PayoutState};
 use schemas::{
     EventId, Minor, PayoutId, Position, Timestamp, Topic, UserId,
     events::{Command, CommandBody, PayoutRequested, PayoutResult},
@@ -13,9 +14,10 @@ use schemas::{
 
 use super::{
     ReplayError, Span,
+    grouping::{Grouped, Kept},
     judge::{Judge, Judged},
-    neighbours::{Links, Neighbourhoods},
-    reading::{Source, Watermark},
+    neighbours::{Linked, Links, Neighbourhoods},
+    reading::{Source, Watermark, Work},
     store::{BYTES_PER_REPORT, Packed, Packer},
 };
 
@@ -121,74 +123,124 @@ impl Beside {
     }
 }
 
-/// Reports of some neighbourhoods, each with the others of its own.
-pub(super) type Grouped = Vec<Packed>;
+/// The history of the touched neighbourhoods, so much of it at a time as memory allows: all at once
+/// if all of it is touched and fits; else one pass over the log tells who is whose neighbour, and
+/// each part takes another one.
+pub(super) struct History<'a> {
+    source: &'a Source<'a>,
+    judge: Arc<Judge>,
+    scope: Scope,
+    pub read: Read,
+    pub neighbourhoods: Arc<Neighbourhoods>,
+    /// All reports, if they are read at once.
+    kept: Option<Kept>,
+    /// The parts that are still to be read.
+    left: Range<u32>,
+}
 
-/// Reads the reports, and hands over those of the touched neighbourhoods, so many at a time as
-/// memory allows: in one pass over the log, if all of it is touched and fits; else in one pass for
-/// who is whose neighbour, and one for each part.
-pub(super) async fn read(
-    source: &Source<'_>,
-    judge: &Arc<Judge>,
-    beside: &Beside,
-    scope: &Scope,
-    mut fold: impl AsyncFnMut(Grouped, &Neighbourhoods) -> Result<(), ReplayError>,
-) -> Result<(Read, Neighbourhoods), ReplayError> {
-    let parts = scope.parts(source.watermark);
-    let at_once = scope.at_once(parts);
-    let mut links = Links::default();
-    let mut packer = Packer::default();
-    let mut kept: Vec<Packed> = Vec::new();
-    let mut read = Read::default();
-    let left = source
-        .reports(judge, |batch| {
-            read.usable_now.extend(&batch.usable_now);
-            for judged in batch.judged {
-                read.reports += 1;
-                let decision = &judged.decision;
-                let in_span = scope.span.holds(decision.source, decision.appended_at);
-                read.in_span += u64::from(in_span);
-                let Some(judged) = scope.counts(judged) else {
-                    continue;
-                };
-                let reports = [&judged.first, &judged.second];
-                for report in reports.into_iter().flatten() {
-                    let named = beside.touched.contains(&report.event_id);
-                    links.add(report, in_span || named);
-                }
-                if at_once {
-                    kept.extend(packer.pack(judged.first, judged.second));
-                }
-            }
-        })
-        .await?;
-    read.undecided = left.undecided;
-    let neighbourhoods = links.finish();
-    if at_once {
-        fold(group(kept, &neighbourhoods), &neighbourhoods).await?;
-        return Ok((read, neighbourhoods));
-    }
+/// What the first pass makes of a report.
+struct Sifted {
+    in_span: bool,
+    /// Nothing of a report that no fold has a place for.
+    counted: Option<Counted>,
+}
 
-    for part in 0..parts {
-        let mut packer = Packer::default();
-        let mut kept = Vec::new();
-        source
-            .reports(judge, |batch| {
-                for judged in batch.judged.into_iter().filter_map(|one| scope.counts(one)) {
-                    let report = judged.first.as_ref().or(judged.second.as_ref());
-                    let neighbours = report.and_then(|one| neighbourhoods.of(one.click_id()));
-                    let wanted = neighbours.is_some_and(|neighbours| {
-                        neighbours % parts == part && neighbourhoods.touched(neighbours)
-                    });
-                    if wanted {
-                        kept.extend(packer.pack(judged.first, judged.second));
+struct Counted {
+    linked: Linked,
+    /// In the second fold, if that is something else.
+    linked_otherwise: Option<Box<Linked>>,
+    packed: Option<Packed>,
+}
+
+impl<'a> History<'a> {
+    /// Reads the log once.
+    pub async fn read(
+        source: &'a Source<'a>,
+        judge: Arc<Judge>,
+        beside: &Arc<Beside>,
+        scope: Scope,
+    ) -> Result<Self, ReplayError> {
+        let parts = scope.parts(source.watermark);
+        let at_once = scope.at_once(parts);
+        let work = {
+            let beside = Arc::clone(beside);
+            Work::new(&judge, move |judged, packer| {
+                let packer = at_once.then_some(packer);
+                scope.sift(judged, &beside, packer)
+            })
+        };
+        let mut links = Links::default();
+        let mut kept = at_once.then(Kept::default);
+        let mut read = Read::default();
+        let left = source
+            .reports(work, |batch| {
+                read.usable_now.extend(&batch.usable_now);
+                for sifted in batch.made {
+                    read.reports += 1;
+                    read.in_span += u64::from(sifted.in_span);
+                    let Some(counted) = sifted.counted else {
+                        continue;
+                    };
+                    let node = links.add(&counted.linked);
+                    if let Some(linked) = counted.linked_otherwise {
+                        links.add(&linked);
+                    }
+                    if let (Some(kept), Some(packed)) = (&mut kept, counted.packed) {
+                        kept.add(node, packed);
                     }
                 }
             })
             .await?;
-        fold(group(kept, &neighbourhoods), &neighbourhoods).await?;
+        read.undecided = left.undecided;
+        Ok(Self {
+            source,
+            judge,
+            scope,
+            read,
+            neighbourhoods: Arc::new(links.finish()),
+            kept,
+            left: 0..parts,
+        })
     }
-    Ok((read, neighbourhoods))
+
+    /// The next part, with all reports of each neighbourhood in it; nothing after the last one.
+    pub async fn next(&mut self) -> Result<Option<Grouped>, ReplayError> {
+        let Some(part) = self.left.next() else {
+            return Ok(None);
+        };
+        let kept = match self.kept.take() {
+            Some(kept) => kept,
+            None => self.part(part).await?,
+        };
+        let grouped = kept.grouped(&self.neighbourhoods);
+        if self.left.is_empty() {
+            // Nobody asks any more, and it takes much memory.
+            self.neighbourhoods = Arc::default();
+        }
+        Ok(Some(grouped))
+    }
+
+    async fn part(&self, part: u32) -> Result<Kept, ReplayError> {
+        let parts = self.left.end;
+        let (scope, neighbourhoods) = (self.scope, Arc::clone(&self.neighbourhoods));
+        let work = Work::new(&self.judge, move |judged, packer| {
+            let judged = scope.counts(judged)?;
+            let report = judged.first.as_ref().or(judged.second.as_ref())?;
+            let neighbours = neighbourhoods.of(report.click_id())?;
+            let wanted = neighbours % parts == part && neighbourhoods.touched(neighbours);
+            let packed = wanted.then(|| packer.pack(judged.first, judged.second));
+            Some((neighbours, packed.flatten()?))
+        });
+        let mut kept = Kept::default();
+        self.source
+            .reports(work, |batch| {
+                for (neighbours, packed) in batch.made.into_iter().flatten() {
+                    kept.add(neighbours, packed);
+                }
+            })
+            .await?;
+        Ok(kept)
+    }
 }
 
 impl Scope {
@@ -216,24 +268,35 @@ impl Scope {
         }
     }
 
+    /// What the first pass has to know of a report; packed as well, if there is a packer.
+    fn sift(&self, judged: Judged, beside: &Beside, packer: Option<&mut Packer>) -> Sifted {
+        let in_span = self.span.holds(judged.position, judged.appended_at);
+        let linked = |report: &Report| {
+            let named = beside.touched.contains(&report.event_id);
+            Linked::of(report, in_span || named)
+        };
+        let counted = self.counts(judged).and_then(|judged| {
+            let first = judged.first.as_ref().map(linked);
+            let second = judged.second.as_ref().map(linked);
+            let second = second.filter(|second| first.as_ref() != Some(second));
+            let (linked, linked_otherwise) = match (first, second) {
+                (Some(first), second) => (first, second.map(Box::new)),
+                (None, second) => (second?, None),
+            };
+            Some(Counted {
+                linked,
+                linked_otherwise,
+                packed: packer.and_then(|packer| packer.pack(judged.first, judged.second)),
+            })
+        });
+        Sifted { in_span, counted }
+    }
+
     /// A record that some fold has a place for.
     fn counts(&self, mut judged: Judged) -> Option<Judged> {
-        let open = |report: &processors::rules::history::Report| {
-            report.matched.click.clicked_at >= self.retired_before
-        };
+        let open = |report: &Report| report.matched.click.clicked_at >= self.retired_before;
         judged.first = judged.first.filter(open);
         judged.second = judged.second.filter(open);
         (judged.first.is_some() || judged.second.is_some()).then_some(judged)
     }
-}
-
-/// In place: there may be millions.
-fn group(mut kept: Vec<Packed>, neighbourhoods: &Neighbourhoods) -> Grouped {
-    for packed in &mut kept {
-        if let Some(neighbours) = neighbourhoods.of(packed.click_id) {
-            packed.neighbours = neighbours;
-        }
-    }
-    kept.sort_unstable_by_key(|packed| (packed.neighbours, packed.event_id));
-    kept
 }

@@ -5,32 +5,37 @@ use std::sync::Arc;
 
 use processors::rules::{attribution::LookedUp, decide::decide, history::Report};
 use schemas::{
+    Position, Timestamp,
     events::{ConversionReported, Decision, Outcome, RawReport},
     reference::ReferenceData,
     token::TokenKeys,
 };
 
-/// What decisions a fold rests on.
+/// What decisions two folds rest on, which are to be compared.
 #[derive(Debug, Clone)]
 pub(super) enum Decisions {
-    /// Those that stand in the log.
+    /// Those that stand in the log, both folds.
     Recorded,
-    /// Those of today's code, from recorded facts and this reference data.
-    Anew(Arc<ReferenceData>),
+    /// The first on those that stand in the log, the second on those of today's code, from recorded
+    /// facts and this reference data.
+    RecordedAndAnew(Arc<ReferenceData>),
+    /// Those of today's code, from recorded facts; each on reference data of its own.
+    Anew(Arc<ReferenceData>, Arc<ReferenceData>),
 }
 
-/// Decides every record twice, for two folds that are to be compared.
+/// Decides every record for both folds.
 pub(super) struct Judge {
-    first: Decisions,
-    second: Decisions,
+    decisions: Decisions,
     keys: TokenKeys,
 }
 
 /// What became of a record in both folds.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Judged {
-    /// The recorded decision: what it says of the report stands whatever is decided.
-    pub decision: Decision,
+    /// Where the report stands in the log.
+    pub position: Position,
+    /// Since when.
+    pub appended_at: Timestamp,
     /// The report in the first fold, if it has a place there.
     pub first: Option<Report>,
     /// And in the second.
@@ -38,14 +43,10 @@ pub(super) struct Judged {
 }
 
 impl Judge {
-    pub fn new(first: Decisions, second: Decisions) -> Self {
+    pub fn new(decisions: Decisions) -> Self {
         // Opens nothing: whatever a token or a look-up told stands in the recorded decision.
         let keys = TokenKeys::new(&[(0, [0; 32])]).expect("one key makes a ring");
-        Self {
-            first,
-            second,
-            keys,
-        }
+        Self { decisions, keys }
     }
 
     /// Decides a record. `report` is absent where the log doesn't hold it any more; then what the
@@ -53,14 +54,22 @@ impl Judge {
     pub fn judge(&self, decision: Decision, report: Option<&ConversionReported>) -> Judged {
         let repeated = report.is_none().then(|| report_of(&decision));
         let report = report.or(repeated.as_ref());
-        let of = |decisions: &Decisions| match decisions {
-            Decisions::Recorded => Report::from_decision(&decision),
-            Decisions::Anew(reference) => self.anew(&decision, report?, reference),
+        let anew = |reference| self.anew(&decision, report?, reference);
+        let (position, appended_at) = (decision.source, decision.appended_at);
+        let (first, second) = match &self.decisions {
+            Decisions::Recorded => {
+                let recorded = Report::taken_from(decision);
+                (recorded.clone(), recorded)
+            }
+            Decisions::RecordedAndAnew(reference) => {
+                let second = anew(reference);
+                (Report::taken_from(decision), second)
+            }
+            Decisions::Anew(reference, other) => (anew(reference), anew(other)),
         };
-        let first = of(&self.first);
-        let second = of(&self.second);
         Judged {
-            decision,
+            position,
+            appended_at,
             first,
             second,
         }
@@ -91,7 +100,7 @@ impl Judge {
         if let Outcome::Matched(matched) = &mut anew.outcome {
             matched.self_purchase = recorded.self_purchase;
         }
-        Report::from_decision(&anew)
+        Report::taken_from(anew)
     }
 }
 

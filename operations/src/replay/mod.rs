@@ -15,6 +15,7 @@ mod comparison;
 mod difference;
 mod failure;
 mod folding;
+mod grouping;
 mod history;
 mod judge;
 mod ledger;
@@ -28,6 +29,7 @@ mod what_if;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use schemas::{EventId, TenantId, Timestamp, reference::ReferenceData};
@@ -37,8 +39,9 @@ use stream::Log;
 pub(crate) use self::ledger::Moment;
 use self::{
     comparison::{Comparison, Known},
-    history::{Beside, Scope},
+    history::{Beside, History, Scope},
     judge::{Decisions, Judge},
+    ledger::{Rows, Wanted},
     published::Published,
     reading::{Pace, Source},
 };
@@ -109,9 +112,9 @@ impl Replay {
         let decisions = if settings.recorded_decisions {
             Decisions::Recorded
         } else {
-            Decisions::Anew(Arc::clone(&self.reference))
+            Decisions::RecordedAndAnew(Arc::clone(&self.reference))
         };
-        let judge = Arc::new(Judge::new(Decisions::Recorded, decisions));
+        let judge = Arc::new(Judge::new(decisions));
         let watermark = moment.watermark.clone();
         let scope = settings.scope(moment.retired_before);
         let total = reading::records(&*self.log, &watermark).await? * scope.passes(&watermark);
@@ -122,22 +125,23 @@ impl Replay {
             pace: &pace,
         };
         let beside = Arc::new(Beside::read(&source, &settings.span).await?);
-        let mut comparison = Comparison::new(settings, &beside);
-        let (read, _) = history::read(
-            &source,
-            &judge,
-            &beside,
-            &scope,
-            async |grouped, neighbours| comparison.take(grouped, neighbours, &mut moment).await,
-        )
-        .await?;
+        let began = Instant::now();
+        let history = History::read(&source, judge, &beside, scope);
+        let (mut history, rows) = settings.read(history, &mut moment).await?;
+        let reading = began.elapsed();
+        let mut comparison = Comparison::new(settings, &beside, rows);
+        while let Some(grouped) = history.next().await? {
+            comparison.take(grouped).await?;
+        }
+        let read = history.read;
         let mut report = ReplayReport {
             equal: true,
             span: settings.span,
             reports: read.reports,
             reports_in_span: read.in_span,
             claims: comparison.outcome.claims,
-            folded_per_second: comparison.outcome.claims_per_second(),
+            read_per_second: per_second(read.reports, reading),
+            folded_per_second: per_second(comparison.outcome.claims, comparison.outcome.took),
             different: 0,
             not_yet_applied: read.undecided,
             usable_now: read.usable_now,
@@ -196,6 +200,11 @@ impl Replay {
     }
 }
 
+fn per_second(number: u64, took: Duration) -> u64 {
+    let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    number.saturating_mul(1_000) / millis.max(1)
+}
+
 impl ReplaySettings {
     fn scope(&self, retired_before: Timestamp) -> Scope {
         Scope {
@@ -203,6 +212,26 @@ impl ReplaySettings {
             retired_before,
             memory_bytes: self.memory_bytes,
         }
+    }
+
+    /// Reads the log, and the rows that are wanted.
+    async fn read<'a>(
+        &self,
+        history: impl Future<Output = Result<History<'a>, ReplayError>>,
+        moment: &mut Moment,
+    ) -> Result<(History<'a>, Rows), ReplayError> {
+        let wanted = |touched| Wanted {
+            tenant: self.tenant,
+            touched,
+        };
+        if self.span.whole() {
+            return tokio::try_join!(history, moment.rows(wanted(None)));
+        }
+        // Only the log tells which ones a span touches.
+        let history = history.await?;
+        let touched = Arc::clone(&history.neighbourhoods);
+        let rows = moment.rows(wanted(Some(touched))).await?;
+        Ok((history, rows))
     }
 
     fn concerns(&self, tenant: TenantId) -> bool {

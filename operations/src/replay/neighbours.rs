@@ -6,7 +6,7 @@
 //! has to be.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
@@ -15,8 +15,8 @@ use schemas::ClickId;
 
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 
-/// A set of claims that is folded together.
-pub(super) type Neighbours = u32;
+/// A set of claims that is folded together: the node that stands for all of it.
+pub(super) type Neighbours = Node;
 
 /// What clicks are linked by. Two that hash alike are linked for nothing, which costs a little time
 /// and changes nothing.
@@ -27,15 +27,34 @@ enum Link<'a> {
     Parked(i32, i64),
 }
 
+/// What a report links its click with; all of it hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Linked {
+    click: u64,
+    clicked_at: i64,
+    shopper: Option<u64>,
+    order: Option<u64>,
+    parked: Option<u64>,
+    velocity_hours: i32,
+    touched: bool,
+}
+
+/// A click, an order or a parked record among those that are linked.
+pub(super) type Node = u32;
+
+/// By a hash that is one already.
+type Nodes = HashMap<u64, Node, foldhash::fast::RandomState>;
+
 /// Links clicks as their reports come.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    nodes: HashMap<u64, u32>,
-    parents: Vec<u32>,
+    nodes: Nodes,
+    parents: Vec<Node>,
+    /// Whether a node's neighbours are wanted.
+    touched: Vec<bool>,
     /// Shopper (hashed), time and node of each click that has a shopper.
-    clicks: Vec<(u64, i64, u32)>,
+    clicks: Vec<(u64, i64, Node)>,
     velocity_hours_max: i32,
-    touched: HashSet<u32>,
 }
 
 fn hashed(value: impl Hash) -> u64 {
@@ -44,44 +63,58 @@ fn hashed(value: impl Hash) -> u64 {
     hasher.finish()
 }
 
-impl Links {
-    /// Links a report's click with its orders and competing heals. `touched` are those whose
-    /// neighbours are wanted.
-    pub fn add(&mut self, report: &Report, touched: bool) {
+impl Linked {
+    /// What links a report's click with others. `touched` are those whose neighbours are wanted.
+    pub fn of(report: &Report, touched: bool) -> Self {
         let click = &report.matched.click;
-        let (node, new) = self.node(&Link::Click(click.click_id.get()));
-        if let (true, Some(user_id)) = (new, click.user_id) {
-            self.clicks
-                .push((hashed(user_id), click.clicked_at.millis(), node));
-        }
         // Whether it is an order number, the terms say; those of another fold may say otherwise.
-        if let Some(txn_id) = &report.fields.txn_id {
-            let order = Link::Order(report.network_id.get(), click.offer_id.get(), txn_id);
-            let (order, _) = self.node(&order);
-            self.join(node, order);
-        }
-        if let Some(heal) = &report.heal {
+        let order = report.fields.txn_id.as_deref().map(|txn_id| {
+            let (network_id, offer_id) = (report.network_id.get(), click.offer_id.get());
+            hashed(Link::Order(network_id, offer_id, txn_id))
+        });
+        let parked = report.heal.as_ref().map(|heal| {
             let parked = Link::Parked(heal.heals.partition, heal.heals.offset);
-            let (parked, _) = self.node(&parked);
-            self.join(node, parked);
-        }
-        let hours = report.matched.rules.velocity_hours;
-        self.velocity_hours_max = self.velocity_hours_max.max(hours);
-        if touched {
-            self.touched.insert(node);
+            hashed(parked)
+        });
+        Self {
+            click: hashed(Link::Click(click.click_id.get())),
+            clicked_at: click.clicked_at.millis(),
+            shopper: click.user_id.map(hashed),
+            order,
+            parked,
+            velocity_hours: report.matched.rules.velocity_hours,
+            touched,
         }
     }
+}
 
-    fn node(&mut self, link: &Link<'_>) -> (u32, bool) {
+impl Links {
+    /// Links a report's click with its orders and competing heals, and gives the click's node.
+    pub fn add(&mut self, linked: &Linked) -> Node {
+        let (node, new) = self.node(linked.click);
+        if let (true, Some(shopper)) = (new, linked.shopper) {
+            self.clicks.push((shopper, linked.clicked_at, node));
+        }
+        for other in [linked.order, linked.parked].into_iter().flatten() {
+            let (other, _) = self.node(other);
+            self.join(node, other);
+        }
+        self.velocity_hours_max = self.velocity_hours_max.max(linked.velocity_hours);
+        self.touched[node as usize] |= linked.touched;
+        node
+    }
+
+    fn node(&mut self, hash: u64) -> (Node, bool) {
         let next = u32::try_from(self.parents.len()).expect("fewer than 2^32 clicks and orders");
-        let node = *self.nodes.entry(hashed(link)).or_insert(next);
+        let node = *self.nodes.entry(hash).or_insert(next);
         if node == next {
             self.parents.push(next);
+            self.touched.push(false);
         }
         (node, node == next)
     }
 
-    fn root(&mut self, mut node: u32) -> u32 {
+    fn root(&mut self, mut node: Node) -> Node {
         while self.parents[node as usize] != node {
             let grandparent = self.parents[self.parents[node as usize] as usize];
             self.parents[node as usize] = grandparent;
@@ -90,7 +123,7 @@ impl Links {
         node
     }
 
-    fn join(&mut self, one: u32, other: u32) {
+    fn join(&mut self, one: Node, other: Node) {
         let (one, other) = (self.root(one), self.root(other));
         // The later one is the likelier leaf.
         self.parents[one.max(other) as usize] = one.min(other);
@@ -108,37 +141,42 @@ impl Links {
                 self.join(node, next);
             }
         }
-        let touched: Vec<u32> = self.touched.drain().collect();
-        let touched = touched.into_iter().map(|node| self.root(node)).collect();
         for node in 0..self.parents.len() {
-            let node = u32::try_from(node).expect("counted as one");
-            self.parents[node as usize] = self.root(node);
+            let root = self.root(u32::try_from(node).expect("counted as one"));
+            self.parents[node] = root;
+            self.touched[root as usize] |= self.touched[node];
         }
         Neighbourhoods {
             nodes: self.nodes,
             roots: self.parents,
-            touched,
+            touched: self.touched,
         }
     }
 }
 
 /// Who is whose neighbour, of all clicks that were seen.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Neighbourhoods {
-    nodes: HashMap<u64, u32>,
-    roots: Vec<u32>,
-    touched: HashSet<u32>,
+    nodes: Nodes,
+    roots: Vec<Neighbours>,
+    /// Holds of the roots.
+    touched: Vec<bool>,
 }
 
 impl Neighbourhoods {
     /// The neighbours of a click; none of one that no report is about.
     pub fn of(&self, click: ClickId) -> Option<Neighbours> {
         let node = self.nodes.get(&hashed(Link::Click(click.get())))?;
-        Some(self.roots[*node as usize])
+        Some(self.of_node(*node))
+    }
+
+    /// The neighbours of a click by its node.
+    pub fn of_node(&self, node: Node) -> Neighbours {
+        self.roots[node as usize]
     }
 
     /// Whether any of them is touched.
     pub fn touched(&self, neighbours: Neighbours) -> bool {
-        self.touched.contains(&neighbours)
+        self.touched[neighbours as usize]
     }
 }

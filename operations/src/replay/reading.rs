@@ -4,12 +4,13 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::iter};
 use processors::stage::Origin;
 use schemas::{
@@ -23,6 +24,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     ReplayError,
     judge::{Judge, Judged, usable_now},
+    store::Packer,
 };
 use crate::log_copy::reader::{ReadFailure, Reader};
 
@@ -107,12 +109,58 @@ impl<'a> Pace<'a> {
     }
 }
 
-/// Reports with what was decided on them, and what couldn't be joined.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub judged: Vec<Judged>,
+/// What comes of some records.
+#[derive(Debug)]
+pub(super) struct Batch<T> {
+    /// What was made of each report that was decided.
+    pub made: Vec<T>,
     /// Records that were given up, and that today's code can use.
     pub usable_now: Vec<Position>,
+}
+
+/// What is done with each report and its decision, on whatever thread.
+pub(super) struct Work<T> {
+    judge: Arc<Judge>,
+    make: Box<Make<T>>,
+    /// Those that no thread has at the moment: as many as there ever were threads at once.
+    packers: Mutex<Vec<Packer>>,
+}
+
+type Make<T> = dyn Fn(Judged, &mut Packer) -> T + Send + Sync;
+
+impl<T> Work<T> {
+    pub fn new(
+        judge: &Arc<Judge>,
+        make: impl Fn(Judged, &mut Packer) -> T + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            judge: Arc::clone(judge),
+            make: Box::new(make),
+            packers: Mutex::default(),
+        }
+    }
+
+    /// Does it with each pair that `join` finds.
+    fn on(
+        &self,
+        join: impl FnOnce(&mut dyn FnMut(Decision, Option<&ConversionReported>)),
+    ) -> Batch<T> {
+        let free = || self.packers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut packer = free().pop().unwrap_or_default();
+        let mut batch = Batch {
+            made: Vec::new(),
+            usable_now: Vec::new(),
+        };
+        join(&mut |decision, report| {
+            if usable_now(&decision, report) {
+                batch.usable_now.push(decision.source);
+            }
+            let judged = self.judge.judge(decision, report);
+            batch.made.push((self.make)(judged, &mut packer));
+        });
+        free().push(packer);
+        batch
+    }
 }
 
 /// What all partitions together left.
@@ -130,18 +178,19 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// Reads every report and its decision, and hands them to `collect` in batches. The first
-    /// decision for a position counts.
-    pub async fn reports(
+    /// Reads every report and its decision, and hands what is made of them to `collect` in batches.
+    /// The first decision for a position counts.
+    pub async fn reports<T: Send + 'static>(
         &self,
-        judge: &Arc<Judge>,
-        mut collect: impl FnMut(Batch),
+        work: Work<T>,
+        mut collect: impl FnMut(Batch<T>),
     ) -> Result<Left, ReplayError> {
+        let work = &Arc::new(work);
         let (sender, mut receiver) = mpsc::channel(BATCHES_WAITING);
         let partitions = 0..Topic::Decisions.partitions();
         let read = async {
             iter(partitions)
-                .map(|partition| self.partition(partition, judge, sender.clone()))
+                .map(|partition| self.partition(partition, work, sender.clone()))
                 .buffer_unordered(PARTITIONS_AT_ONCE)
                 .try_collect::<Vec<Joining>>()
                 .await
@@ -165,15 +214,15 @@ impl Source<'_> {
                 .iter()
                 .any(|partition| partition.joined.holds(position))
         };
-        let mut batch = Batch::default();
-        for (position, decision) in decisions {
-            // Repeated in another partition.
-            if !joined(position) {
-                let report = reports.remove(&position).flatten();
-                batch.take(judge, decision, report.as_ref());
+        collect(work.on(|take| {
+            for (position, decision) in decisions {
+                // Repeated in another partition.
+                if !joined(position) {
+                    let report = reports.remove(&position).and_then(|bytes| report(&bytes));
+                    take(decision, report.as_ref());
+                }
             }
-        }
-        collect(batch);
+        }));
         reports.retain(|position, _| !joined(*position));
         Ok(Left {
             undecided: reports.len() as u64,
@@ -181,11 +230,11 @@ impl Source<'_> {
     }
 
     /// The reports of one partition, beside the decisions of the same.
-    async fn partition(
+    async fn partition<T: Send + 'static>(
         &self,
         partition: i32,
-        judge: &Arc<Judge>,
-        sender: mpsc::Sender<Batch>,
+        work: &Arc<Work<T>>,
+        sender: mpsc::Sender<Batch<T>>,
     ) -> Result<Joining, ReplayError> {
         let end = self
             .log
@@ -210,19 +259,21 @@ impl Source<'_> {
                 return Ok(joining);
             };
             let count = records.len();
-            let judge = Arc::clone(judge);
+            let work = Arc::clone(work);
             // Decoding and deciding is work for a thread of its own.
             let joined = tokio::task::spawn_blocking(move || {
-                let batch = if reading_reports {
-                    joining.take_reports(&records, &judge)
-                } else {
-                    joining.take_decisions(&records, &judge)
-                };
+                let batch = work.on(|take| {
+                    if reading_reports {
+                        joining.take_reports(&records, take);
+                    } else {
+                        joining.take_decisions(&records, take);
+                    }
+                });
                 (joining, batch)
             });
             let batch;
             (joining, batch) = joined.await?;
-            if !batch.judged.is_empty() || !batch.usable_now.is_empty() {
+            if !batch.made.is_empty() || !batch.usable_now.is_empty() {
                 // Only whoever gave up has closed the other end.
                 let _ = sender.send(batch).await;
             }
@@ -268,38 +319,46 @@ pub(super) async fn next(reader: &mut Reader<'_>) -> Result<Option<Vec<Record>>,
     })
 }
 
+/// A map that nobody outside can fill as they like, and that is asked for every record.
+type FastMap<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// A partition on its way. In a copied log a report and its decision may stand in different ones.
 #[derive(Debug, Default)]
 struct Joining {
-    /// Reports that wait for their decision; those that can't be read, as nothing.
-    reports: HashMap<Position, Option<ConversionReported>>,
+    /// Reports that wait for their decision, not decoded yet: each pair is then worked on while it
+    /// is at hand.
+    reports: FastMap<Position, Bytes>,
     /// Decisions that wait for their report.
-    decisions: HashMap<Position, Decision>,
+    decisions: FastMap<Position, Decision>,
     joined: Positions,
 }
 
 impl Joining {
-    fn take_reports(&mut self, records: &[Record], judge: &Judge) -> Batch {
-        let mut batch = Batch::default();
+    fn take_reports(
+        &mut self,
+        records: &[Record],
+        take: &mut dyn FnMut(Decision, Option<&ConversionReported>),
+    ) {
         for record in records {
             let origin = Origin::of(record).unwrap_or_else(|_| Origin::in_place(record));
-            let report: Option<ConversionReported> = codec::decode(&record.value).ok();
             match self.decisions.remove(&origin.position) {
                 Some(decision) => {
                     self.joined.insert(origin.position);
-                    batch.take(judge, decision, report.as_ref());
+                    take(decision, report(&record.value).as_ref());
                 }
                 None => {
-                    self.reports.insert(origin.position, report);
+                    self.reports.insert(origin.position, record.value.clone());
                 }
             }
         }
-        batch
     }
 
     /// The first decision for a position counts.
-    fn take_decisions(&mut self, records: &[Record], judge: &Judge) -> Batch {
-        let mut batch = Batch::default();
+    fn take_decisions(
+        &mut self,
+        records: &[Record],
+        take: &mut dyn FnMut(Decision, Option<&ConversionReported>),
+    ) {
         let decisions = records
             .iter()
             // What can't be read is in `dead-letters`, and the ledger left it out too.
@@ -309,22 +368,26 @@ impl Joining {
                 continue;
             }
             match self.reports.remove(&decision.source) {
-                Some(report) => {
+                Some(bytes) => {
                     self.joined.insert(decision.source);
-                    batch.take(judge, decision, report.as_ref());
+                    take(decision, report(&bytes).as_ref());
                 }
                 None => {
                     self.decisions.entry(decision.source).or_insert(decision);
                 }
             }
         }
-        batch
     }
+}
+
+/// A report, if it can be read.
+fn report(bytes: &[u8]) -> Option<ConversionReported> {
+    codec::decode(bytes).ok()
 }
 
 /// A set of positions of `conversions`, a bit each.
 #[derive(Debug, Default)]
-struct Positions(HashMap<(i32, i64), u64>);
+struct Positions(FastMap<(i32, i64), u64>);
 
 impl Positions {
     fn place(position: Position) -> ((i32, i64), u64) {
@@ -340,14 +403,5 @@ impl Positions {
     fn holds(&self, position: Position) -> bool {
         let (block, bit) = Self::place(position);
         self.0.get(&block).is_some_and(|bits| bits & bit != 0)
-    }
-}
-
-impl Batch {
-    fn take(&mut self, judge: &Judge, decision: Decision, report: Option<&ConversionReported>) {
-        if usable_now(&decision, report) {
-            self.usable_now.push(decision.source);
-        }
-        self.judged.push(judge.judge(decision, report));
     }
 }

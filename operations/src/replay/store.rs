@@ -16,8 +16,6 @@ use schemas::{
     },
 };
 
-use super::neighbours::Neighbours;
-
 /// About what a report takes, with what is kept beside it.
 pub(super) const BYTES_PER_REPORT: u64 = 450;
 
@@ -59,8 +57,6 @@ struct Fields {
 /// A report, in one of two folds or both.
 #[derive(Debug)]
 pub(super) struct Packed {
-    /// Set once all reports are known.
-    pub neighbours: Neighbours,
     offset: i64,
     partition: i32,
     network_id: NetworkId,
@@ -126,6 +122,10 @@ impl Packer {
             (Some(first), None) => Some(self.pack_as(first, Presence::First)),
             (None, Some(second)) => Some(self.pack_as(second, Presence::Second)),
             (Some(first), Some(second)) => {
+                // Mostly they are the same throughout, which is told without packing both.
+                if first.fields == second.fields && first.matched == second.matched {
+                    return Some(self.pack_as(first, Presence::Same));
+                }
                 let facts = self.facts(&second);
                 let fields = self.fields(second.fields);
                 let mut packed = self.pack_as(first, Presence::Same);
@@ -159,7 +159,6 @@ impl Packer {
         let place = self.places.entry(place).or_insert_with(|| Arc::new(place));
         let place = Arc::clone(place);
         Packed {
-            neighbours: Neighbours::MAX,
             offset: report.position.offset,
             partition: report.position.partition,
             network_id: report.network_id,

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{
     Amounts, Progress, Replay, ReplayError, ReplaySettings, Span,
     folding::{by_name, claims, each},
-    history::{self, Beside},
+    history::{Beside, History},
     judge::{Decisions, Judge},
     ledger::Moment,
     reading::{self, Pace, Source},
@@ -96,10 +96,8 @@ impl Replay {
             settings.scope(moment.retired_before),
         );
         moment.close().await?;
-        let judge = Arc::new(Judge::new(
-            Decisions::Anew(Arc::clone(&self.reference)),
-            Decisions::Anew(supposed),
-        ));
+        let reference = Arc::clone(&self.reference);
+        let judge = Arc::new(Judge::new(Decisions::Anew(reference, supposed)));
         let total = reading::records(&*self.log, &watermark).await? * scope.passes(&watermark);
         let pace = Pace::new(settings.records_per_second, total, progress);
         let source = Source {
@@ -109,39 +107,26 @@ impl Replay {
         };
         let beside = Arc::new(Beside::read(&source, &settings.span).await?);
         let mut all = Found::default();
-        let (read, _) = history::read(
-            &source,
-            &judge,
-            &beside,
-            &scope,
-            async |grouped, neighbours| {
-                let touched: BTreeSet<_> = grouped
-                    .iter()
-                    .map(|packed| packed.neighbours)
-                    .filter(|one| settings.span.whole() || neighbours.touched(*one))
-                    .collect();
-                let (settings, beside) = (settings.clone(), Arc::clone(&beside));
-                let found = tokio::task::spawn_blocking(move || {
-                    let wanted = |neighbours| touched.contains(&neighbours);
-                    each(&grouped, wanted, |reports, found: &mut Found| {
-                        found.compare(reports, &settings, &beside);
-                    })
-                });
-                found.await?.into_iter().for_each(|found| all.add(found));
-                Ok(())
-            },
-        )
-        .await?;
-        Ok(all.report(settings.span, read.reports))
+        let mut history = History::read(&source, judge, &beside, scope).await?;
+        while let Some(grouped) = history.next().await? {
+            let (settings, beside) = (settings.clone(), Arc::clone(&beside));
+            let found = tokio::task::spawn_blocking(move || {
+                each(&grouped, |reports, found: &mut Found| {
+                    found.compare(reports, &settings, &beside);
+                })
+            });
+            found.await?.into_iter().for_each(|found| all.add(found));
+        }
+        Ok(all.report(settings.span, history.read.reports))
     }
 }
 
 impl Found {
-    fn compare(&mut self, reports: &[Packed], settings: &ReplaySettings, beside: &Beside) {
+    fn compare(&mut self, reports: &[&Packed], settings: &ReplaySettings, beside: &Beside) {
         let now = by_name(claims(reports, Side::First, beside));
         let concerned = |state: &ClaimState| settings.concerns(state.click.tenant_id);
         self.claims += now.values().filter(|state| concerned(state)).count() as u64;
-        if reports.iter().all(Packed::same) {
+        if reports.iter().all(|packed| packed.same()) {
             return;
         }
         let then = by_name(claims(reports, Side::Second, beside));

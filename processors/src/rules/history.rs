@@ -45,7 +45,13 @@ pub struct Rank {
 impl Report {
     /// The report that a decision speaks of; `None` unless its click is known.
     pub fn from_decision(decision: &Decision) -> Option<Self> {
-        match (&decision.outcome, &decision.reported) {
+        let known = matches!(decision.outcome, Outcome::Matched(_));
+        known.then(|| Self::taken_from(decision.clone())).flatten()
+    }
+
+    /// The same of a decision that nobody else needs: nothing is copied.
+    pub fn taken_from(decision: Decision) -> Option<Self> {
+        match (decision.outcome, decision.reported) {
             (Outcome::Matched(matched), Some(fields)) => Some(Self {
                 position: decision.source,
                 appended_at: decision.appended_at,
@@ -55,9 +61,9 @@ impl Report {
                 source: decision.report_source,
                 as_of: decision.as_of,
                 network_id: decision.network_id,
-                fields: fields.clone(),
-                heal: decision.heal.clone(),
-                matched: matched.clone(),
+                fields,
+                heal: decision.heal,
+                matched,
             }),
             (Outcome::Matched(_), None)
             | (Outcome::Unmatched(_) | Outcome::Ignored(_) | Outcome::Poisoned(_), _) => None,

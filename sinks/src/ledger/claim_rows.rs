@@ -1,13 +1,13 @@
 //! Rows of claims for whoever compares them with a fold of their own: a replay, above all.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 use futures::{Stream, StreamExt};
 use processors::rules::{lifecycle::ClaimState, split::Parts};
 use schemas::{ClickId, Currency, EventId, TenantId, Timestamp, events::LedgerChanged};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
-use sqlx::{FromRow, PgConnection, postgres::PgRow};
+use sqlx::{PgConnection, postgres::PgRow};
 
 use super::{
     LedgerError,
@@ -35,16 +35,10 @@ impl ClaimRow {
 
     fn read(row: &PgRow) -> Result<Self, LedgerError> {
         let currency = rows::currency(row, "currency")?;
-        let part = |column| rows::minor(row, column, currency);
-        let posted = Parts {
-            commission: part("posted_commission")?,
-            subsidy: part("posted_subsidy")?,
-            fee: part("posted_fee")?,
-            user: part("posted_user")?,
-            creator: part("posted_creator")?,
-        };
+        let row = LedgerRow::read(row)?;
+        let posted = row.posted(currency)?;
         Ok(Self {
-            row: LedgerRow::from_row(row)?.normalized(),
+            row,
             posted,
             currency,
         })
@@ -100,14 +94,9 @@ impl ClaimRow {
             && changed.paid_amount.to_decimal() == row.paid_amount
     }
 
-    /// A number that rows which say the same share, and others hardly ever.
-    ///
-    /// # Errors
-    /// When the row can't be turned into JSON.
-    pub fn fingerprint(&self) -> Result<u64, LedgerError> {
-        let mut hasher = DefaultHasher::new();
-        serde_json::to_vec(&self.row)?.hash(&mut hasher);
-        Ok(hasher.finish())
+    /// A number that rows which say the same share under one hasher, and others hardly ever.
+    pub fn fingerprint(&self, hasher: &impl BuildHasher) -> u64 {
+        hasher.hash_one(&self.row)
     }
 
     /// The columns in which two rows differ, each with what this one says and the other.
@@ -135,10 +124,24 @@ impl Serialize for ClaimRow {
     }
 }
 
+/// A row of `ledger` as PostgreSQL sent it. Reading it is most of the work, and can be done on
+/// another thread than the connection's.
+pub struct SentRow(PgRow);
+
+impl SentRow {
+    /// The row.
+    ///
+    /// # Errors
+    /// When it holds what can't be parsed.
+    pub fn read(&self) -> Result<ClaimRow, LedgerError> {
+        ClaimRow::read(&self.0)
+    }
+}
+
 /// Every row of the ledger, as the connection's transaction sees it.
-pub fn all(connection: &mut PgConnection) -> impl Stream<Item = Result<ClaimRow, LedgerError>> {
+pub fn all(connection: &mut PgConnection) -> impl Stream<Item = Result<SentRow, LedgerError>> {
     let rows = sqlx::query("SELECT * FROM ledger").fetch(connection);
-    rows.map(|row| ClaimRow::read(&row?))
+    rows.map(|row| Ok(SentRow(row?)))
 }
 
 /// The rows of these claims; those that there are.

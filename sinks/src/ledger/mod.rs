@@ -31,6 +31,7 @@ pub mod instances;
 mod keep;
 mod locks;
 mod metrics;
+mod numeric;
 pub mod outbox;
 pub mod payout_hold;
 mod payout_methods;

@@ -13,13 +13,14 @@ use schemas::{
     events::{ClickRecorded, CommissionSource, Decision, Outcome, Rate, RateOrigin, Unmatched},
 };
 use serde::{Deserialize, Serialize};
-use sqlx::{PgConnection, Row, postgres::PgRow, types::Json};
+use sqlx::{FromRow, PgConnection, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use super::{
     LedgerError,
     columns::Columns,
     history::{Clicks, fate_name},
+    numeric::Numeric,
 };
 
 /// An amount as a number of the database.
@@ -29,7 +30,11 @@ pub(super) fn decimal(minor: Minor, currency: Currency) -> Decimal {
 
 /// A sum of money from a `numeric` column.
 pub(super) fn minor(row: &PgRow, column: &str, currency: Currency) -> Result<Minor, LedgerError> {
-    let number: Decimal = row.try_get(column)?;
+    minor_of(row.try_get(column)?, column, currency)
+}
+
+/// A sum of money from what stands in a column.
+fn minor_of(number: Decimal, column: &str, currency: Currency) -> Result<Minor, LedgerError> {
     let amount = Amount::from_decimal(number)
         .map_err(|error| LedgerError::Invalid(format!("{column} {number}: {error}")))?;
     Ok(amount.to_minor(currency))
@@ -265,7 +270,7 @@ pub(super) fn symbol<S: Serialize>(value: &S) -> String {
 }
 
 /// A row of `ledger`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, FromRow)]
 pub(super) struct LedgerRow {
     pub led_id: i64,
     pub tenant_id: Uuid,
@@ -289,18 +294,30 @@ pub(super) struct LedgerRow {
     network_status: Option<String>,
     order_value: Option<Decimal>,
     currency: String,
+    #[sqlx(try_from = "Numeric")]
     user_pct: Decimal,
     rating: Json<RatingRow>,
+    #[sqlx(try_from = "Numeric")]
     pub expected_commission: Decimal,
+    #[sqlx(try_from = "Numeric")]
     expected_subsidy: Decimal,
+    #[sqlx(try_from = "Numeric")]
     expected_fee: Decimal,
+    #[sqlx(try_from = "Numeric")]
     pub user_amount: Decimal,
+    #[sqlx(try_from = "Numeric")]
     pub creator_amount: Decimal,
+    #[sqlx(try_from = "Numeric")]
     posted_commission: Decimal,
+    #[sqlx(try_from = "Numeric")]
     posted_subsidy: Decimal,
+    #[sqlx(try_from = "Numeric")]
     posted_fee: Decimal,
+    #[sqlx(try_from = "Numeric")]
     pub posted_user: Decimal,
+    #[sqlx(try_from = "Numeric")]
     posted_creator: Decimal,
+    #[sqlx(try_from = "Numeric")]
     pub paid_amount: Decimal,
 }
 
@@ -404,26 +421,29 @@ impl LedgerRow {
             .await
     }
 
-    /// With its numbers as a fold writes them, without zeros at the end.
-    pub fn normalized(mut self) -> Self {
-        for number in [
-            &mut self.user_pct,
-            &mut self.expected_commission,
-            &mut self.expected_subsidy,
-            &mut self.expected_fee,
-            &mut self.user_amount,
-            &mut self.creator_amount,
-            &mut self.posted_commission,
-            &mut self.posted_subsidy,
-            &mut self.posted_fee,
-            &mut self.posted_user,
-            &mut self.posted_creator,
-            &mut self.paid_amount,
-        ] {
-            *number = number.normalize();
-        }
-        self.order_value = self.order_value.map(|number| number.normalize());
-        self
+    /// A row with its numbers as a fold writes them, without zeros at the end.
+    ///
+    /// # Errors
+    /// When a column isn't there, or holds what can't be read.
+    pub fn read(row: &PgRow) -> Result<Self, LedgerError> {
+        let mut row = Self::from_row(row)?;
+        row.order_value = row.order_value.map(|number| number.normalize());
+        Ok(row)
+    }
+
+    /// What stands in the books by it.
+    ///
+    /// # Errors
+    /// When a number is no sum of money.
+    pub fn posted(&self, currency: Currency) -> Result<Parts, LedgerError> {
+        let part = |number, column| minor_of(number, column, currency);
+        Ok(Parts {
+            commission: part(self.posted_commission, "posted_commission")?,
+            subsidy: part(self.posted_subsidy, "posted_subsidy")?,
+            fee: part(self.posted_fee, "posted_fee")?,
+            user: part(self.posted_user, "posted_user")?,
+            creator: part(self.posted_creator, "posted_creator")?,
+        })
     }
 }
 
@@ -442,7 +462,7 @@ fn evidence(findings: &[Finding]) -> BTreeMap<String, String> {
 }
 
 /// What a commission came to, and why, as people read it: sums in units of the row's currency.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct RatingRow {
     source: CommissionSource,
     rate: Rate,
