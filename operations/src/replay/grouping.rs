@@ -64,7 +64,7 @@ impl Kept {
 impl Grouped {
     /// Cuts them into so many shares of about as many reports, each neighbourhood whole.
     pub fn shares(&self, count: usize) -> Vec<Share<'_>> {
-        let size = self.numbers.len().div_ceil(count.max(1));
+        let size = self.numbers.len().div_ceil(count.max(1)).max(1);
         let mut left = self.numbers.as_slice();
         let mut shares = Vec::new();
         while let Some((last, _)) = left.get(size - 1).or(left.last()) {

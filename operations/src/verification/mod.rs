@@ -258,7 +258,8 @@ impl Verification {
             metrics: LedgerMetrics::register(&Registry::new())?,
             settings: LedgerSettings {
                 batch_records_max: settings.batch_records_max.max(1),
-                ..LedgerSettings::default()
+                // What it reads doesn't share partitions out: each member would read all of them.
+                members: 1,
             },
             committed: None,
         };
