@@ -34,6 +34,10 @@ use clap::{Parser, ValueEnum};
 use results::{Findings, Form, Outcome};
 use scenarios::{Plan, Scenario, Served};
 
+/// The program's own: scenarios that measure a part of it alone run that part in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SEED: u64 = 7;
 
 /// Measures the product.
