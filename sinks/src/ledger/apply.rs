@@ -15,9 +15,10 @@ use super::{
     LedgerError,
     batch::{Batch, Decided},
     conflicts::{self, Conflicts},
+    epoch::{self, Epoch},
     fold,
     history::{self, Clicks},
-    keep, locks, payouts, positions, rebuild, retired,
+    keep, locks, payouts, positions,
     rows::ConversionRow,
     write,
 };
@@ -45,8 +46,7 @@ pub(super) async fn apply(
     positions::advance(connection, expected, &batch.next_offsets).await?;
     commit_points::pass(CommitPoint::LedgerPositionMoved);
     locks::names(connection, looks_for_names(batch)).await?;
-    let rebuilding = rebuild::under_way(connection).await?;
-    let retired_before = retired::before(connection).await?;
+    let epoch = epoch::current(connection).await?;
     let mut applied = Applied::default();
     keep::clicks(connection, batch, &mut applied).await?;
     let mut names = keep::commands(connection, &batch.commands, &mut applied).await?;
@@ -57,7 +57,7 @@ pub(super) async fn apply(
     let (fresh, repeated) = fresh_decisions(connection, &batch.decisions).await?;
     let (late, fresh): (Vec<_>, Vec<_>) = fresh
         .into_iter()
-        .partition(|decided| decided.clicked_before(retired_before));
+        .partition(|decided| decided.clicked_before(epoch.retired_before));
     let parked_heals = lock_heals(connection, &fresh).await?;
     keep::unmatched(connection, &fresh, &mut applied).await?;
     keep::late(connection, &late, &mut applied).await?;
@@ -67,15 +67,14 @@ pub(super) async fn apply(
         .filter_map(|decided| Report::from_decision(&decided.decision))
         .collect();
     let mut changed = changed_clicks(connection, &reports, &parked_heals, &names).await?;
-    changed.retain(|_, clicked_at| *clicked_at >= retired_before);
+    changed.retain(|_, clicked_at| *clicked_at >= epoch.retired_before);
     if !changed.is_empty() || !touched.payees.is_empty() {
         let work = Work {
             fresh: &fresh,
             reports: &reports,
             changed: &changed,
             touched: &touched,
-            rebuilding,
-            retired_before,
+            epoch,
         };
         fold_changed(connection, &work, now, &mut applied).await?;
     }
@@ -189,8 +188,7 @@ struct Work<'a> {
     reports: &'a [Report],
     changed: &'a Clicks,
     touched: &'a payouts::Touched,
-    rebuilding: bool,
-    retired_before: Timestamp,
+    epoch: Epoch,
 }
 
 /// Loads, evaluates and writes the claims that the batch may change.
@@ -205,8 +203,7 @@ async fn fold_changed(
         reports,
         changed,
         touched,
-        rebuilding,
-        retired_before,
+        epoch,
     } = work;
     locks::click_partitions(connection, changed.keys().copied()).await?;
     let mut history = history::load(
@@ -214,11 +211,11 @@ async fn fold_changed(
         changed,
         reports,
         &touched.payees,
-        *retired_before,
+        epoch.retired_before,
     )
     .await?;
     payouts::apply(connection, &touched.payouts).await?;
-    if !rebuilding {
+    if !epoch.rebuilding {
         applied.payouts_cancelled +=
             payouts::cancel_queued(connection, &touched.given_up, now).await?;
     }
@@ -251,10 +248,10 @@ async fn fold_changed(
     keep_claimants(connection, reports).await?;
     write::write(connection, &changes).await?;
     applied.claims_changed = changes.rows.len();
-    if *rebuilding {
+    if epoch.rebuilding {
         return Ok(());
     }
-    write::tell(connection, &changes).await?;
+    write::tell(connection, &changes, epoch.number).await?;
     if !poorer.is_empty() {
         applied.payouts_cancelled += payouts::cancel_unfounded(connection, &poorer, now).await?;
     }

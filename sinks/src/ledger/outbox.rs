@@ -19,7 +19,7 @@ use stream::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{LedgerError, columns::Columns};
+use super::{LedgerError, columns::Columns, epoch};
 
 const ROWS_MAX: i64 = 1_000;
 /// How long a relay waits before it looks again: for rows of other processes, and for the lock.
@@ -35,21 +35,18 @@ pub(super) struct OutboxRow {
     pub value: Vec<u8>,
 }
 
-/// Draws sequences for `count` records of the current epoch.
+/// Draws sequences for `count` records.
 pub(super) async fn reserve(
     connection: &mut PgConnection,
     count: usize,
-) -> Result<(i64, Vec<i64>), LedgerError> {
+) -> Result<Vec<i64>, LedgerError> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let epoch = sqlx::query_scalar("SELECT epoch FROM ledger_epoch")
-        .fetch_one(&mut *connection)
-        .await?;
     let sequences =
         sqlx::query_scalar("SELECT nextval('outbox_sequence_seq') FROM generate_series(1, $1)")
             .bind(count)
             .fetch_all(connection)
             .await?;
-    Ok((epoch, sequences))
+    Ok(sequences)
 }
 
 pub(super) async fn enqueue_reserved(
@@ -102,7 +99,8 @@ pub async fn enqueue_all<E: Event>(
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    let (epoch, sequences) = reserve(connection, events.len()).await?;
+    let epoch = epoch::current(connection).await?.number;
+    let sequences = reserve(connection, events.len()).await?;
     let rows: Vec<OutboxRow> = events
         .iter()
         .zip(&sequences)

@@ -18,7 +18,7 @@ use sqlx::{PgConnection, PgPool, Row};
 use stream::commit_points::{self, CommitPoint};
 use uuid::Uuid;
 
-use super::{LedgerError, locks, outbox, payout_hold, payout_methods, payouts, rebuild, rows};
+use super::{LedgerError, epoch, locks, outbox, payout_hold, payout_methods, payouts, rows};
 use crate::payouts::Rail;
 
 /// What a run is to pay.
@@ -191,7 +191,8 @@ pub async fn run(
     rails: &[Rail],
     scope: Scope,
 ) -> Result<PayoutRunSummary, LedgerError> {
-    if rebuild::under_way(&mut *pool.acquire().await?).await? {
+    let epoch = epoch::current(&mut *pool.acquire().await?).await?;
+    if epoch.rebuilding {
         return Err(LedgerError::Rebuilding);
     }
     let mut summary = PayoutRunSummary::default();

@@ -13,15 +13,6 @@ use uuid::Uuid;
 
 use super::{LedgerError, locks, payouts};
 
-/// Whether a rebuild is under way. Stands still for as long as the caller's transaction shares
-/// the lock of names.
-pub(super) async fn under_way(connection: &mut PgConnection) -> Result<bool, LedgerError> {
-    let rebuilding = sqlx::query_scalar("SELECT rebuilding FROM ledger_epoch")
-        .fetch_one(connection)
-        .await?;
-    Ok(rebuilding)
-}
-
 /// Begins a rebuild, and a new epoch. Before the ledger's consumers start.
 ///
 /// # Errors

@@ -189,14 +189,14 @@ pub(super) async fn post(
     Ok(())
 }
 
-/// Tells the `ledger` topic what changed.
+/// Tells the `ledger` topic what changed, in the current epoch.
 pub(super) async fn tell(
     connection: &mut PgConnection,
     changes: &Changes<'_>,
+    epoch: i64,
 ) -> Result<(), LedgerError> {
     let count = changes.claims.len() + changes.retired.len();
-    let (epoch, sequences) = outbox::reserve(connection, count).await?;
-    let mut sequences = sequences.into_iter();
+    let mut sequences = outbox::reserve(connection, count).await?.into_iter();
     let mut records = Vec::with_capacity(count);
     // A name that went comes before the claim that took its reports.
     for ((name, to), sequence) in changes.retired.iter().zip(&mut sequences) {
