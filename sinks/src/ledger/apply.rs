@@ -223,7 +223,7 @@ async fn fold_changed(
 
     let states = settle(&history.neighbourhood, &history.scope);
     let places = fold::places(&states);
-    let tables = write::read_tables(connection, &states, &history.clicks).await?;
+    let tables = write::read_tables(connection, &states, &history).await?;
     let changes = fold::changes(&states, &history, tables, &places);
     let poorer = poorer(&changes);
 

@@ -13,18 +13,24 @@ use sqlx::{PgConnection, Row};
 use super::{
     LedgerError,
     fold::{Changes, Tables},
-    history::{self, Clicks},
+    history::{self, Clicks, History},
     outbox::{self, OutboxRow},
     rows::{self, LedgerRow, PostingRow, Subject},
 };
 
-/// Reads what the tables say of claims and of the clicks that they belong to.
+/// Reads what the tables say of the claims that were evaluated, and of the clicks that changed. Of
+/// a claim that was only a neighbour, nothing can change.
 pub(super) async fn read_tables(
     connection: &mut PgConnection,
     states: &[ClaimState],
-    clicks: &Clicks,
+    history: &History,
 ) -> Result<Tables, LedgerError> {
-    let Some((from, to)) = history::span(clicks) else {
+    let evaluated = states.iter().map(|state| state.click.click_id);
+    let clicks: Clicks = evaluated
+        .chain(history.scope.clicks.iter().copied())
+        .filter_map(|click| Some((click, *history.clicks.get(&click)?)))
+        .collect();
+    let Some((from, to)) = history::span(&clicks) else {
         return Ok(Tables::default());
     };
     let ids: Vec<i64> = clicks.keys().map(|click| click.get()).collect();
