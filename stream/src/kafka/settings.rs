@@ -253,8 +253,10 @@ pub(super) fn producer_client(settings: &KafkaSettings) -> ClientConfig {
         ..
     } = settings.limits;
     // What may be in flight is bounded before a record comes here, and each record takes room for
-    // itself and its bookkeeping: the producer's own queue is never what is full.
-    let queue_kilobytes = (in_flight_bytes_max + in_flight_records_max * 512) / 1024 + 1024;
+    // itself and its bookkeeping: the producer's own queue is never what is full. It counts a record
+    // until all are read that were reported with it; as many may be in flight anew by then.
+    let queued_records_max = in_flight_records_max * 2 + 1;
+    let queue_kilobytes = (in_flight_bytes_max * 2 + queued_records_max * 512) / 1024 + 1024;
     let delivery_timeout_ms = settings.delivery_timeout.as_millis();
     let mut config = client(settings);
     config
@@ -268,7 +270,7 @@ pub(super) fn producer_client(settings: &KafkaSettings) -> ClientConfig {
         .set("message.max.bytes", settings.batch_bytes_max().to_string())
         .set(
             "queue.buffering.max.messages",
-            (in_flight_records_max + 1).to_string(),
+            queued_records_max.to_string(),
         )
         .set("queue.buffering.max.kbytes", queue_kilobytes.to_string());
     config
