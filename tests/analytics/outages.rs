@@ -93,9 +93,7 @@ async fn rows_and_clicks(world: &World) -> (u64, u64) {
 #[tokio::test]
 async fn whatever_the_way_to_clickhouse_is_like_nothing_is_lost_or_doubled() {
     let world = World::start().await;
-    sinks::analytics::migrate(&world.client())
-        .await
-        .expect("migrated");
+    migrate(&world.client()).await.expect("migrated");
     // So that a block that was inserted twice would be seen.
     world.stop_merges_of_clicks().await;
     let proxy = Proxy::start(world.socket()).await;

@@ -253,8 +253,8 @@ pub(super) fn producer_client(settings: &KafkaSettings) -> ClientConfig {
         ..
     } = settings.limits;
     // What may be in flight is bounded before a record comes here, and each record takes room for
-    // itself and its bookkeeping: the producer's own queue is never what is full. It counts a record
-    // until all are read that were reported with it; as many may be in flight anew by then.
+    // itself and its bookkeeping: the producer's own queue is never what is full. It counts a
+    // record until all are read that were reported with it; as many may be in flight anew by then.
     let queued_records_max = in_flight_records_max * 2 + 1;
     let queue_kilobytes = (in_flight_bytes_max * 2 + queued_records_max * 512) / 1024 + 1024;
     let delivery_timeout_ms = settings.delivery_timeout.as_millis();
