@@ -13,6 +13,7 @@ CONVERSIONS ?= 600000
 EVENTS ?= 10000000
 SCENARIO ?=
 HISTORY ?=
+REPETITIONS ?=
 FORM ?= short
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 PROGRAM := $(CARGO_TARGET_DIR)/release/hissaback
@@ -72,7 +73,9 @@ bench: setup-bench build ## Measure the product, and write docs/performance.md: 
 	cargo build --locked --release --package harness
 	cargo build --locked --release --package stream --features broker --example kafka
 	$(CARGO_TARGET_DIR)/release/harness $(SCENARIO) --form $(FORM) $(if $(filter command line,$(origin SEED)),--seed $(SEED)) \
-		$(if $(HISTORY),--history $(HISTORY)) --histories $(CARGO_TARGET_DIR)/bench-history \
+		$(if $(HISTORY),--history $(HISTORY)) $(if $(REPETITIONS),--repetitions $(REPETITIONS)) \
+		$(if $(filter command line,$(origin CONVERSIONS)),--conversions $(CONVERSIONS)) \
+		--histories $(CARGO_TARGET_DIR)/bench-history \
 		--results $(CARGO_TARGET_DIR)/bench --document docs/performance.md
 
 setup-peers: setup-build

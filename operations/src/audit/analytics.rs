@@ -10,6 +10,7 @@ use schemas::{
     events::{ClaimStatus, PayoutStep},
 };
 use sinks::analytics::{
+    MigrationError,
     aggregates::{self, Difference},
     completeness::{self, ClaimTotals, ClickHouseTotals, PayoutTotals, SplitTotals},
     outstanding_migrations,
@@ -46,9 +47,17 @@ pub(super) async fn check(
     let Some(client) = clickhouse else {
         return Ok(Finding::not_checked(INVARIANT, "analytics is off"));
     };
-    if !outstanding_migrations(client).await?.is_empty() {
-        let reason = "ClickHouse's schema isn't up to date yet";
-        return Ok(Finding::not_checked(INVARIANT, reason));
+    match outstanding_migrations(client).await {
+        Ok(outstanding) if outstanding.is_empty() => {}
+        Ok(_) => {
+            let reason = "ClickHouse's schema isn't up to date yet";
+            return Ok(Finding::not_checked(INVARIANT, reason));
+        }
+        Err(MigrationError::ClickHouse(error)) => return Err(error.into()),
+        // Of another version of the program, such as the next one while it is rolled out.
+        Err(error @ (MigrationError::Newer { .. } | MigrationError::Changed { .. })) => {
+            return Ok(Finding::not_checked(INVARIANT, error.to_string()));
+        }
     }
     let complete = completeness::complete_up_to(client).await?;
     let aggregated = completeness::aggregates_complete_up_to(client).await?;

@@ -15,7 +15,7 @@ mod report;
 use std::sync::Arc;
 
 use clickhouse::Client;
-use sinks::analytics::{MigrationError, completeness::TotalsError};
+use sinks::analytics::completeness::TotalsError;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row};
 use stream::{Log, LogError};
 
@@ -38,9 +38,6 @@ pub enum AuditError {
     /// ClickHouse can't be read.
     #[error("the audit can't read ClickHouse: {0}")]
     ClickHouse(#[from] clickhouse::error::Error),
-    /// ClickHouse's schema can't be told, or isn't one that this program knows.
-    #[error(transparent)]
-    Schema(#[from] MigrationError),
     /// ClickHouse's sums can't be had.
     #[error(transparent)]
     Totals(#[from] TotalsError),

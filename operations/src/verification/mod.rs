@@ -252,6 +252,7 @@ impl Verification {
                 seed: settings.seed,
                 applied: Arc::clone(&applied),
                 finished: finished.clone(),
+                reader: Arc::default(),
             }),
             clock: Arc::clone(&self.clock),
             written: Arc::default(),

@@ -31,6 +31,9 @@ pub(super) struct SecondReading {
     pub applied: Arc<AtomicU64>,
     /// Cancelled once everything was applied.
     pub finished: CancellationToken,
+    /// Its one reader has the other handle. Of two, each would read all of it, and neither apply
+    /// all that it read.
+    pub reader: Arc<()>,
 }
 
 #[async_trait]
@@ -102,6 +105,12 @@ impl Log for SecondReading {
         topics: &[Topic],
         _settings: GroupSettings,
     ) -> Result<Box<dyn GroupConsumer>, LogError> {
+        let reader = Arc::clone(&self.reader);
+        if Arc::strong_count(&reader) > 2 {
+            return Err(LogError::Failed {
+                reason: "a second reading has one reader at a time".to_owned(),
+            });
+        }
         let mut sources = Vec::new();
         for (topic, partition) in self.ends.keys().filter(|(topic, _)| topics.contains(topic)) {
             let low = self.log.watermarks(*topic, *partition).await?.low;
@@ -127,6 +136,7 @@ impl Log for SecondReading {
             read: 0,
             applied: Arc::clone(&self.applied),
             finished: self.finished.clone(),
+            _reader: reader,
         }))
     }
 
@@ -156,6 +166,7 @@ struct SecondReader {
     read: u64,
     applied: Arc<AtomicU64>,
     finished: CancellationToken,
+    _reader: Arc<()>,
 }
 
 /// A sequence of numbers that a seed decides (xorshift).
@@ -250,5 +261,33 @@ impl GroupConsumer for SecondReader {
 
     async fn leave(self: Box<Self>) -> Result<(), LogError> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stream::{InMemoryLog, Limits, SystemClock};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_second_reading_has_one_reader_at_a_time() {
+        let reading = SecondReading {
+            log: InMemoryLog::new(Arc::new(SystemClock), Limits::default()),
+            ends: BTreeMap::new(),
+            partitions: 1,
+            seed: 1,
+            applied: Arc::default(),
+            finished: CancellationToken::new(),
+            reader: Arc::default(),
+        };
+        let join = async || {
+            let settings = GroupSettings::default();
+            reading.join("ledger", &[Topic::Clicks], settings).await
+        };
+        let first = join().await.expect("the first one");
+        assert!(matches!(join().await, Err(LogError::Failed { .. })));
+        drop(first);
+        assert!(join().await.is_ok(), "one that comes again");
     }
 }

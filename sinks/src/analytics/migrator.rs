@@ -85,7 +85,7 @@ const BOOTSTRAP: [&str; 2] = [
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     /// ClickHouse refused or can't be reached.
-    #[error("the schema of ClickHouse can't be read or brought up to date: {0}")]
+    #[error("the schema of ClickHouse can't be brought up to date: {0}")]
     ClickHouse(#[from] clickhouse::error::Error),
     /// A newer version of the product was here.
     #[error(

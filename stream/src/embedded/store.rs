@@ -31,9 +31,9 @@ use crate::{
 
 /// Records are mostly read in runs.
 const BLOCK_BYTES: u32 = 16 * 1024;
-/// Records in memory before they are written as a table. As many again wait while tables are
-/// compacted, four times at most: half of the default bounds what a burst takes, and is enough for
-/// a compaction at the highest rate.
+/// Records in memory before they are written as a table. While tables are compacted as many again
+/// wait, up to four times, and then appends do: this is half of the default, so that a burst takes
+/// half of the memory. A log keeps what it was made with.
 const MEMTABLE_BYTES: u64 = 32 * 1024 * 1024;
 /// How many trimmed records are deleted in one batch.
 const DELETE_BATCH: usize = 5_000;
