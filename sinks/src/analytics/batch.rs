@@ -4,7 +4,6 @@ use processors::stage::{Origin, OriginError, dead_letters::Reason};
 use schemas::{
     Topic,
     codec::{self, CodecError},
-    events::{ClickRecorded, Decision, LedgerChanged, PayoutRequested, PayoutResult},
 };
 use stream::{Partition, Record};
 
@@ -118,42 +117,30 @@ impl Content {
             unreadable: Vec::new(),
         };
         let rows = match source {
-            Source::Clicks => Rows::Clicks(
-                reader.each(|click: &ClickRecorded, origin| ClickRow::of(click, origin)),
-            ),
+            Source::Clicks => Rows::Clicks(reader.rows(ClickRow::of)),
             Source::Decisions => {
-                let (conversions, decisions) = reader
-                    .each(|decision: &Decision, origin| {
-                        (
-                            ConversionRow::of(decision, origin),
-                            DecisionRow::of(decision, origin),
-                        )
-                    })
-                    .into_iter()
-                    .unzip();
+                let mut conversions = Vec::with_capacity(reader.records.len());
+                let mut decisions = Vec::with_capacity(reader.records.len());
+                reader.each(|decision, origin| {
+                    conversions.push(ConversionRow::of(decision, origin));
+                    decisions.push(DecisionRow::of(decision, origin));
+                });
                 Rows::Reports {
                     conversions,
                     decisions,
                 }
             }
             Source::Ledger => {
-                let (entries, changes) = reader
-                    .each(|change: &LedgerChanged, origin| {
-                        (
-                            LedgerEntryRow::of(change, origin),
-                            LedgerChangeRow::of(change, origin),
-                        )
-                    })
-                    .into_iter()
-                    .unzip();
+                let mut entries = Vec::with_capacity(reader.records.len());
+                let mut changes = Vec::with_capacity(reader.records.len());
+                reader.each(|change, origin| {
+                    entries.push(LedgerEntryRow::of(change, origin));
+                    changes.push(LedgerChangeRow::of(change, origin));
+                });
                 Rows::Claims { entries, changes }
             }
-            Source::Payouts => Rows::Payouts(
-                reader.each(|payout: &PayoutRequested, origin| PayoutRow::of(payout, origin)),
-            ),
-            Source::PayoutResults => Rows::PayoutSteps(
-                reader.each(|result: &PayoutResult, origin| PayoutStepRow::of(result, origin)),
-            ),
+            Source::Payouts => Rows::Payouts(reader.rows(PayoutRow::of)),
+            Source::PayoutResults => Rows::PayoutSteps(reader.rows(PayoutStepRow::of)),
         };
         Self {
             rows,
@@ -168,16 +155,20 @@ struct Reader {
 }
 
 impl Reader {
-    /// The rows of the records that can be read; the others are set aside.
-    fn each<E: codec::Event, R>(&mut self, row: impl Fn(&E, &Origin) -> R) -> Vec<R> {
-        let records = std::mem::take(&mut self.records);
-        let mut rows = Vec::with_capacity(records.len());
-        for record in records {
+    /// Takes the records that can be read; the others are set aside.
+    fn each<E: codec::Event>(&mut self, mut take: impl FnMut(&E, &Origin)) {
+        for record in std::mem::take(&mut self.records) {
             match read_one(&record) {
-                Ok((event, origin)) => rows.push(row(&event, &origin)),
+                Ok((event, origin)) => take(&event, &origin),
                 Err(reason) => self.unreadable.push((record, reason)),
             }
         }
+    }
+
+    /// A row of each record that can be read.
+    fn rows<E: codec::Event, R>(&mut self, row: impl Fn(&E, &Origin) -> R) -> Vec<R> {
+        let mut rows = Vec::with_capacity(self.records.len());
+        self.each(|event, origin| rows.push(row(event, origin)));
         rows
     }
 }
