@@ -217,7 +217,7 @@ async fn fastest(
 
 pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result<()> {
     let home = tempfile::tempdir()?;
-    let postbacks = plan.form.pick(40_000, 200_000);
+    let postbacks = plan.form.pick(100_000, 200_000);
     findings.set("callers", &CALLERS);
     findings.set(
         "log",
