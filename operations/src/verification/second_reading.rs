@@ -16,6 +16,7 @@ use stream::{
     AppendError, GroupConsumer, GroupEvent, GroupSettings, Health, Log, LogError, NewRecord,
     Partition, Record, Refusal, Watermarks,
 };
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
 /// A log as its one reader sees it.
@@ -31,9 +32,9 @@ pub(super) struct SecondReading {
     pub applied: Arc<AtomicU64>,
     /// Cancelled once everything was applied.
     pub finished: CancellationToken,
-    /// Its one reader has the other handle. Of two, each would read all of it, and neither apply
-    /// all that it read.
-    pub reader: Arc<()>,
+    /// Its one reader holds this. Of two, each would read all of it, and neither apply all that it
+    /// read.
+    pub reader: Arc<Mutex<()>>,
 }
 
 #[async_trait]
@@ -105,12 +106,10 @@ impl Log for SecondReading {
         topics: &[Topic],
         _settings: GroupSettings,
     ) -> Result<Box<dyn GroupConsumer>, LogError> {
-        let reader = Arc::clone(&self.reader);
-        if Arc::strong_count(&reader) > 2 {
-            return Err(LogError::Failed {
-                reason: "a second reading has one reader at a time".to_owned(),
-            });
-        }
+        let reader = Arc::clone(&self.reader).try_lock_owned();
+        let reader = reader.map_err(|_| LogError::Failed {
+            reason: "a second reading has one reader at a time".to_owned(),
+        })?;
         let mut sources = Vec::new();
         for (topic, partition) in self.ends.keys().filter(|(topic, _)| topics.contains(topic)) {
             let low = self.log.watermarks(*topic, *partition).await?.low;
@@ -166,7 +165,7 @@ struct SecondReader {
     read: u64,
     applied: Arc<AtomicU64>,
     finished: CancellationToken,
-    _reader: Arc<()>,
+    _reader: OwnedMutexGuard<()>,
 }
 
 /// A sequence of numbers that a seed decides (xorshift).
