@@ -49,6 +49,15 @@ pub fn exceeded(claim: &UserClaim, others: &[UserClaim], rules: &FraudRules) -> 
     (count >= rules.velocity_claims).then_some(count)
 }
 
+/// Whether any of a user's claims may be one too many under rules of these thresholds, by the number
+/// of the reports alone. A claim has at least one, however the reports were grouped at any time, so
+/// of fewer than each threshold [`exceeded`] says nothing, whatever they say.
+pub fn possible<'a>(reports: i64, thresholds: impl IntoIterator<Item = &'a i32>) -> bool {
+    thresholds
+        .into_iter()
+        .any(|claims| reports >= i64::from(*claims))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +90,16 @@ mod tests {
     fn the_fifth_and_later_within_24_hours_are_flagged() {
         let claims: Vec<_> = (0..6).map(|number| claim(number + 1, number)).collect();
         assert_eq!(flagged(&claims), [false, false, false, false, true, true]);
+    }
+
+    #[test]
+    fn what_is_flagged_was_possible_by_the_number_of_reports() {
+        let threshold = FraudRules::default().velocity_claims;
+        for number in 0..8 {
+            let claims: Vec<_> = (0..number).map(|number| claim(number + 1, 0)).collect();
+            let any = flagged(&claims).contains(&true);
+            assert_eq!(any, possible(number, &[threshold, i32::MAX]));
+        }
     }
 
     #[test]

@@ -2,16 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
 use processors::rules::{
     fold::Fate,
     history::{self, HealClaim, OrderKey, Report},
     settlement::{Neighbourhood, Scope},
+    velocity,
 };
 use schemas::{
     ClickId, EventId, Minor, Position, Timestamp, Topic, UserId, codec,
     events::{Command, Decision},
 };
-use sqlx::{PgConnection, Row, postgres::PgRow};
+use sqlx::{
+    PgConnection, Postgres, Row,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 use uuid::Uuid;
 
 use super::{LedgerError, locks, rows};
@@ -78,6 +84,7 @@ pub(super) async fn load(
     if !locked.is_empty() {
         locks::payees(connection, &locked).await?;
     }
+    history.leave_out_who_buys_little(connection).await?;
     if !history.scope.users.is_empty() {
         let clicks = clicks_of_users(connection, &history.scope.users).await?;
         history.load_clicks(connection, clicks).await?;
@@ -229,6 +236,39 @@ impl History {
         spans
     }
 
+    /// Leaves users out of the scope who have too few reports for velocity to say anything of any
+    /// claim: nearly all, and nothing more of theirs needs to be loaded.
+    async fn leave_out_who_buys_little(
+        &mut self,
+        connection: &mut PgConnection,
+    ) -> Result<(), LedgerError> {
+        if self.scope.users.is_empty() {
+            return Ok(());
+        }
+        let mut bought = reports_of_users(connection, &self.scope.users).await?;
+        for report in self.reports() {
+            let Some(user) = report.user_id() else {
+                continue;
+            };
+            let bought = bought.entry(user).or_default();
+            if !self.stored.contains_key(&report.position) {
+                bought.reports += 1;
+            }
+            bought
+                .thresholds
+                .insert(report.matched.rules.velocity_claims);
+        }
+        self.scope.users.retain(|user, _| {
+            bought.get(user).is_some_and(
+                |Bought {
+                     reports,
+                     thresholds,
+                 }| velocity::possible(*reports, thresholds),
+            )
+        });
+        Ok(())
+    }
+
     /// Says of each heal loaded when it was undone, if it was.
     async fn resolve_heals(&mut self, connection: &mut PgConnection) -> Result<(), LedgerError> {
         let parked: BTreeSet<Position> = self
@@ -319,37 +359,94 @@ fn heal_claim(report: &Report) -> Option<(Position, HealClaim)> {
     Some((heal.heals, claim))
 }
 
-/// Clicks of users with claims in the spans, and in one velocity window before them. Also those
+/// What a user's reports within a span say about velocity.
+#[derive(Debug, Default)]
+struct Bought {
+    /// How many there are, whatever became of them.
+    reports: i64,
+    /// From how many claims on their rules look at one.
+    thresholds: BTreeSet<i32>,
+}
+
+/// A span of time by user, as columns.
+struct Spans {
+    users: Vec<Uuid>,
+    from: Vec<DateTime<Utc>>,
+    to: Vec<DateTime<Utc>>,
+}
+
+impl Spans {
+    /// The spans, each with one velocity window before it.
+    fn with_windows_before(spans: &BTreeMap<UserId, (Timestamp, Timestamp)>) -> Self {
+        // A span is at least one window long, so its length reaches far enough back as well.
+        let from = |(from, to): &(Timestamp, Timestamp)| from.plus_millis(-to.millis_since(*from));
+        Self {
+            users: spans.keys().map(|user| user.uuid()).collect(),
+            from: spans
+                .values()
+                .map(|span| from(span).to_datetime())
+                .collect(),
+            to: spans.values().map(|(_, to)| to.to_datetime()).collect(),
+        }
+    }
+
+    /// Binds them as the first five parameters: the last two prune partitions.
+    fn bind(&self, statement: &'static str) -> Query<'_, Postgres, PgArguments> {
+        sqlx::query(statement)
+            .bind(&self.users)
+            .bind(&self.from)
+            .bind(&self.to)
+            .bind(self.from.iter().min())
+            .bind(self.to.iter().max())
+    }
+}
+
+/// Counts the stored reports of users on clicks in the spans, and in one velocity window before
+/// them.
+async fn reports_of_users(
+    connection: &mut PgConnection,
+    spans: &BTreeMap<UserId, (Timestamp, Timestamp)>,
+) -> Result<BTreeMap<UserId, Bought>, LedgerError> {
+    // A report that was stored before its rules' threshold was counts as one that looks at all.
+    let rows = Spans::with_windows_before(spans)
+        .bind(
+            "SELECT user_id, count(*) AS reports,
+                    min(coalesce(velocity_claims, 1)) AS velocity_claims
+             FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[])
+                  AS u (user_id, since, until)
+             JOIN conversions USING (user_id)
+             WHERE clicked_at BETWEEN since AND until AND clicked_at BETWEEN $4 AND $5
+             GROUP BY user_id",
+        )
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let bought = Bought {
+                reports: row.try_get("reports")?,
+                thresholds: BTreeSet::from([row.try_get("velocity_claims")?]),
+            };
+            Ok((UserId::new(row.try_get("user_id")?), bought))
+        })
+        .collect()
+}
+
+/// Clicks of users with reports in the spans, and in one velocity window before them. Also those
 /// whose claims were undone since: a claim that closed before then counts them.
 async fn clicks_of_users(
     connection: &mut PgConnection,
     spans: &BTreeMap<UserId, (Timestamp, Timestamp)>,
 ) -> Result<Clicks, LedgerError> {
-    let users: Vec<Uuid> = spans.keys().map(|user| user.uuid()).collect();
-    // A span is at least one window long, so its length reaches far enough back as well.
-    let from: Vec<_> = spans
-        .values()
-        .map(|(from, to)| from.plus_millis(-to.millis_since(*from)).to_datetime())
-        .collect();
-    let to: Vec<_> = spans.values().map(|(_, to)| to.to_datetime()).collect();
-    let rows = sqlx::query(
-        "SELECT l.click_id, l.clicked_at
-         FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS u (user_id, since, until)
-         JOIN ledger l ON l.user_id = u.user_id AND l.clicked_at BETWEEN u.since AND u.until
-         WHERE l.clicked_at BETWEEN $4 AND $5
-         UNION
-         SELECT c.click_id, c.clicked_at
-         FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS u (user_id, since, until)
-         JOIN conversions c ON c.user_id = u.user_id AND c.clicked_at BETWEEN u.since AND u.until
-         WHERE c.fate = 'undone' AND c.clicked_at BETWEEN $4 AND $5",
-    )
-    .bind(&users)
-    .bind(&from)
-    .bind(&to)
-    .bind(from.iter().min())
-    .bind(to.iter().max())
-    .fetch_all(connection)
-    .await?;
+    let rows = Spans::with_windows_before(spans)
+        .bind(
+            "SELECT DISTINCT click_id, clicked_at
+             FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[])
+                  AS u (user_id, since, until)
+             JOIN conversions USING (user_id)
+             WHERE clicked_at BETWEEN since AND until AND clicked_at BETWEEN $4 AND $5",
+        )
+        .fetch_all(connection)
+        .await?;
     rows::clicks(&rows)
 }
 

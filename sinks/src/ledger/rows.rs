@@ -152,6 +152,9 @@ impl ConversionRow<'_> {
                 row.report.fields.currency.as_ref().map(symbol)
             })
             .column("score", |row| row.report.matched.score)
+            .column("velocity_claims", |row| {
+                row.report.matched.rules.velocity_claims
+            })
             .column("led_id", |row| row.place.map(|(claim, _)| claim.get()))
             .column("fate", |row| fate_name(row.place.map(|(_, fate)| fate)))
             .column("heals_partition", |row| {

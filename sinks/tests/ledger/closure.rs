@@ -83,3 +83,38 @@ async fn a_duplicate_does_not_count_whoever_owns_its_order() {
     let statuses: Vec<_> = found.claims.values().map(|claim| &*claim.status).collect();
     assert_eq!(statuses, ["confirmed", "rejected", "confirmed"]);
 }
+
+/// The only sale on a click of shopper 9, of whom this many claims are too many.
+fn sale(number: i64, velocity_claims: i32) -> Logged {
+    let mut sale = decision(number);
+    matched(&mut sale).click = click(number, Some(9));
+    matched(&mut sale).click.clicked_at = T0.plus_millis(number);
+    matched(&mut sale).rules.velocity_claims = velocity_claims;
+    Logged::from(sale)
+}
+
+#[tokio::test]
+async fn a_claim_with_stricter_rules_than_the_new_ones_is_loaded() {
+    // The later click's sale was reported first: the second one's rules alone would let it be.
+    let found = fold_one_by_one(&[sale(2, 2), sale(1, 5)]).await;
+    let statuses: Vec<_> = found.claims.values().map(|claim| &*claim.status).collect();
+    assert_eq!(statuses, ["confirmed", "review"]);
+}
+
+#[tokio::test]
+async fn a_report_from_before_thresholds_were_stored_is_loaded() {
+    let history = [sale(2, 2), sale(1, 5)];
+    let world = World::new().await;
+    world.scatter(&history[..1], 1).await;
+    world.fold(1).await;
+    let forgotten = sqlx::query("UPDATE conversions SET velocity_claims = NULL")
+        .execute(&world.owner)
+        .await
+        .expect("an older row");
+    assert_eq!(forgotten.rows_affected(), 1);
+    world.scatter(&history[1..], 1).await;
+    world.fold(1).await;
+    let found = Snapshot::read(&world.owner).await;
+    let differences = found.differences(&Snapshot::expect(&history));
+    assert!(differences.is_empty(), "{differences:#?}");
+}

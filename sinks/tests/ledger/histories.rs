@@ -59,6 +59,7 @@ prop_compose! {
         report in any_report(number),
         group in 0..groups,
         place in 1_i64..8,
+        velocity_claims in 2_i32..6,
         heals in prop::option::weighted(0.25, (900_i64..903, any::<bool>())),
     ) -> Decision {
         let mut report = report;
@@ -82,7 +83,7 @@ prop_compose! {
             facts.click.clicked_at = T0.plus_days(-365);
             facts.click.tenant_id = tenant(2);
         }
-        facts.rules.velocity_claims = 3;
+        facts.rules.velocity_claims = velocity_claims;
         rate_by_goal_and_amount(&mut facts.terms);
         let click = facts.click.clone();
         // As in life: else all would wait for the positions of one partition.

@@ -63,7 +63,7 @@ impl Rows {
     /// Adds the rows of one conversion.
     pub fn add(&self, number: u64, entry: &Entry, chunk: &mut Chunk) -> anyhow::Result<()> {
         let click = self.click(entry)?;
-        let report = report_of(&click, entry)?;
+        let reported = report_of(&click, entry)?;
         let position = Position {
             topic: Topic::Conversions,
             partition: PARTITION_FIRST + i32::try_from(number % u64::from(PARTITIONS))?,
@@ -71,14 +71,15 @@ impl Rows {
         };
         let decision = decide(
             position,
-            report.received_at,
-            &report,
+            reported.received_at,
+            &reported,
             LookedUp::Click(click.clone()),
             &self.reference,
             &self.keys,
         );
+        let report = Report::from_decision(&decision).context("the report has no click")?;
         chunk.add("clicks", &click_row(&click));
-        chunk.add("conversions", &conversion_row(&decision, &click, entry)?);
+        chunk.add("conversions", &conversion_row(&decision, &report, entry)?);
         let order = entry.sale.order();
         let order_row = json!({
             "network_id": NETWORK.get(), "offer_id": click.offer_id.get(), "txn_id": order,
@@ -88,7 +89,7 @@ impl Rows {
         claimant["click_id"] = json!(click.click_id.get());
         claimant["clicked_at"] = time(click.clicked_at);
         chunk.add("order_claims", &claimant);
-        add_claims(number, &decision, chunk)
+        add_claims(number, report, chunk)
     }
 
     fn click(&self, entry: &Entry) -> anyhow::Result<ClickFacts> {
@@ -110,8 +111,7 @@ impl Rows {
 }
 
 /// The ledger's row and postings, by the rules.
-fn add_claims(number: u64, decision: &Decision, chunk: &mut Chunk) -> anyhow::Result<()> {
-    let report = Report::from_decision(decision).context("the report has no click")?;
+fn add_claims(number: u64, report: Report, chunk: &mut Chunk) -> anyhow::Result<()> {
     let click_id = report.click_id();
     let neighbourhood = Neighbourhood {
         reports: [(click_id, vec![report])].into(),
@@ -185,8 +185,8 @@ fn click_row(click: &ClickFacts) -> Value {
     })
 }
 
-fn conversion_row(decision: &Decision, click: &ClickFacts, entry: &Entry) -> anyhow::Result<Value> {
-    let name = decision.event_id.get();
+fn conversion_row(decision: &Decision, report: &Report, entry: &Entry) -> anyhow::Result<Value> {
+    let (name, click) = (report.event_id.get(), &report.matched.click);
     Ok(json!({
         "conv_id": name, "source_partition": decision.source.partition,
         "source_offset": decision.source.offset, "click_id": click.click_id.get(),
@@ -195,7 +195,8 @@ fn conversion_row(decision: &Decision, click: &ClickFacts, entry: &Entry) -> any
         "offer_id": click.offer_id.get(), "report_source": "postback",
         "received_at": time(decision.received_at), "appended_at": time(decision.appended_at),
         "txn_id": entry.sale.order(), "network_status": "approved",
-        "order_value": entry.sale.rupees(), "currency": "INR", "score": 0, "led_id": name,
+        "order_value": entry.sale.rupees(), "currency": "INR", "score": 0,
+        "velocity_claims": report.matched.rules.velocity_claims, "led_id": name,
         "fate": "ledgered",
         "decision": format!("\\x{}", hex::encode(codec::encode(decision)?)),
     }))

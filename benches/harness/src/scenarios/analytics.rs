@@ -38,6 +38,9 @@ use crate::{
 /// Records of one append while the log is filled.
 const APPENDED: u32 = 1_000;
 const PATIENCE: Duration = Duration::from_mins(10);
+/// At least as many, so that a run outlasts several computations of the aggregates: over fewer, it
+/// is whether one falls into it that is measured.
+const SALES_MIN: u64 = 200_000;
 /// The engine is asked how far it is, which costs it something.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What analytics reads here.
@@ -60,7 +63,7 @@ pub async fn measure(plan: &Plan<'_>, findings: &mut Findings) -> anyhow::Result
         home.path(),
         std::os::unix::fs::PermissionsExt::from_mode(0o755),
     )?;
-    let sales = u32::try_from(plan.conversions)?;
+    let sales = u32::try_from(plan.conversions.max(SALES_MIN))?;
     findings.set("sales, each with its click", &sales);
     let (clock, options) = (Arc::new(SystemClock), EmbeddedOptions::default());
     let log = EmbeddedLog::open(home.path().join("log"), clock, options)?;
