@@ -1,6 +1,6 @@
 //! The one thread that writes: it takes whatever waits, makes one batch of it, syncs once, and
 //! only then shows it to readers and acknowledges all. So a lone append costs one sync, and many
-//! at once share one.
+//! at once share one: where several wait, it lets more gather for as long as the last batch took.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,8 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
@@ -32,6 +33,9 @@ use crate::{
 
 /// How often an idle writer looks whether the store's own background work has failed.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// For how long a batch gathers at most, however slow the disk.
+const GATHERING_MAX: Duration = Duration::from_millis(1);
 
 /// What the writer is asked to do; each is answered once durable.
 pub(super) enum Command {
@@ -93,6 +97,7 @@ impl Writer {
     /// Until every sender is gone and what they sent is done.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
         let watch = PanicWatch::new(&self.condition);
+        let mut last_took = Duration::ZERO;
         loop {
             match commands.recv_timeout(PROBE_EVERY) {
                 Ok(first) => {
@@ -100,8 +105,15 @@ impl Writer {
                     // What is in flight is bounded, and so is the batch.
                     let mut waiting = vec![first];
                     waiting.extend(commands.try_iter());
+                    // Those whom the last batch answered are about to send more.
+                    if waiting.len() > 1 {
+                        thread::sleep(last_took.min(GATHERING_MAX));
+                        waiting.extend(commands.try_iter());
+                    }
                     self.condition.busy(true);
+                    let started = Instant::now();
                     self.write(waiting);
+                    last_took = started.elapsed();
                     self.condition.busy(false);
                 }
                 Err(RecvTimeoutError::Timeout) => self.probe(),
