@@ -24,6 +24,9 @@ pub struct UserClaim {
 
 const MILLIS_PER_HOUR: i64 = 3_600_000;
 
+/// The longest window that rules may have: a claim has none to look for beyond it.
+pub const HOURS_MAX: i32 = 720;
+
 /// How many claims of the user there are within the rule's hours up to `claim`, where that is the
 /// rule's 5th or a later one. `others` are the user's other claims that are no duplicates.
 pub fn exceeded(claim: &UserClaim, others: &[UserClaim], rules: &FraudRules) -> Option<i32> {
@@ -49,13 +52,11 @@ pub fn exceeded(claim: &UserClaim, others: &[UserClaim], rules: &FraudRules) -> 
     (count >= rules.velocity_claims).then_some(count)
 }
 
-/// Whether any of a user's claims may be one too many under rules of these thresholds, by the number
-/// of the reports alone. A claim has at least one, however the reports were grouped at any time, so
-/// of fewer than each threshold [`exceeded`] says nothing, whatever they say.
-pub fn possible<'a>(reports: i64, thresholds: impl IntoIterator<Item = &'a i32>) -> bool {
-    thresholds
-        .into_iter()
-        .any(|claims| reports >= i64::from(*claims))
+/// Whether any of a user's claims may be one too many where all rules look at one from `claims` claims
+/// on, or later, by the number of the reports alone. A claim has at least one, however the reports
+/// were grouped at any time, so of fewer [`exceeded`] says nothing, whatever they say.
+pub const fn possible(reports: i64, claims: i32) -> bool {
+    reports >= claims as i64
 }
 
 #[cfg(test)]
@@ -98,7 +99,7 @@ mod tests {
         for number in 0..8 {
             let claims: Vec<_> = (0..number).map(|number| claim(number + 1, 0)).collect();
             let any = flagged(&claims).contains(&true);
-            assert_eq!(any, possible(number, &[threshold, i32::MAX]));
+            assert_eq!(any, possible(number, threshold));
         }
     }
 

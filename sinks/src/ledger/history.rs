@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
 use processors::rules::{
     fold::Fate,
     history::{self, HealClaim, OrderKey, Report},
@@ -13,14 +12,12 @@ use schemas::{
     ClickId, EventId, Minor, Position, Timestamp, Topic, UserId, codec,
     events::{Command, Decision},
 };
-use sqlx::{
-    PgConnection, Postgres, Row,
-    postgres::{PgArguments, PgRow},
-    query::Query,
-};
+use sqlx::{PgConnection, Row, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{LedgerError, locks, rows};
+
+const MILLIS_PER_HOUR: i64 = 3_600_000;
 
 /// A click and its time, which tells its partition.
 pub(super) type Clicks = BTreeMap<ClickId, Timestamp>;
@@ -79,14 +76,18 @@ pub(super) async fn load(
     }
     history.scope.orders = orders;
 
-    history.scope.users = history.velocity_spans();
-    let locked: BTreeSet<UserId> = history.scope.users.keys().chain(payees).copied().collect();
+    let windows = history.velocity_windows();
+    let locked: BTreeSet<UserId> = windows.keys().chain(payees).copied().collect();
     if !locked.is_empty() {
         locks::payees(connection, &locked).await?;
     }
-    history.leave_out_who_buys_little(connection).await?;
-    if !history.scope.users.is_empty() {
-        let clicks = clicks_of_users(connection, &history.scope.users).await?;
+    let windows = history.windows_that_matter(connection, windows).await?;
+    history.scope.users = windows
+        .iter()
+        .map(|(user, window)| (*user, (window.from, window.until())))
+        .collect();
+    if !windows.is_empty() {
+        let clicks = clicks_of_users(connection, &windows).await?;
         history.load_clicks(connection, clicks).await?;
         let others = &history.orders() - &history.scope.orders;
         history.load_claimants(connection, &others).await?;
@@ -221,52 +222,43 @@ impl History {
         self.load_clicks(connection, rows::clicks(&rows)?).await
     }
 
-    /// For each user, the span of clicks whose claims a change may concern: from the earliest
-    /// changed click to one velocity window after the latest.
-    fn velocity_spans(&self) -> BTreeMap<UserId, (Timestamp, Timestamp)> {
-        let mut spans: BTreeMap<UserId, (Timestamp, Timestamp)> = BTreeMap::new();
+    /// For each user, the changed clicks and how far the rules of their own reports look.
+    fn velocity_windows(&self) -> BTreeMap<UserId, Window> {
+        let mut windows: BTreeMap<UserId, Window> = BTreeMap::new();
         for report in self.reports() {
             if let Some(user) = report.user_id() {
                 let at = report.matched.click.clicked_at;
-                let until = at.plus_millis(velocity_window_millis(report));
-                let span = spans.entry(user).or_insert((at, until));
-                *span = (span.0.min(at), span.1.max(until));
+                let rules = &report.matched.rules;
+                let window = windows.entry(user).or_insert(Window {
+                    from: at,
+                    to: at,
+                    hours: rules.velocity_hours,
+                    claims: rules.velocity_claims,
+                    reports: 0,
+                });
+                window.from = window.from.min(at);
+                window.to = window.to.max(at);
+                window.hours = window.hours.max(rules.velocity_hours);
+                window.claims = window.claims.min(rules.velocity_claims);
+                window.reports += i64::from(!self.stored.contains_key(&report.position));
             }
         }
-        spans
+        windows
     }
 
-    /// Leaves users out of the scope who have too few reports for velocity to say anything of any
-    /// claim: nearly all, and nothing more of theirs needs to be loaded.
-    async fn leave_out_who_buys_little(
-        &mut self,
+    /// The windows with so many reports that velocity may say something of a claim, each as long as
+    /// the rules of later claims make it. There are few: of most users nothing more needs to be
+    /// loaded.
+    async fn windows_that_matter(
+        &self,
         connection: &mut PgConnection,
-    ) -> Result<(), LedgerError> {
-        if self.scope.users.is_empty() {
-            return Ok(());
+        mut windows: BTreeMap<UserId, Window>,
+    ) -> Result<BTreeMap<UserId, Window>, LedgerError> {
+        if !windows.is_empty() {
+            add_stored_reports(connection, &mut windows).await?;
         }
-        let mut bought = reports_of_users(connection, &self.scope.users).await?;
-        for report in self.reports() {
-            let Some(user) = report.user_id() else {
-                continue;
-            };
-            let bought = bought.entry(user).or_default();
-            if !self.stored.contains_key(&report.position) {
-                bought.reports += 1;
-            }
-            bought
-                .thresholds
-                .insert(report.matched.rules.velocity_claims);
-        }
-        self.scope.users.retain(|user, _| {
-            bought.get(user).is_some_and(
-                |Bought {
-                     reports,
-                     thresholds,
-                 }| velocity::possible(*reports, thresholds),
-            )
-        });
-        Ok(())
+        windows.retain(|_, window| velocity::possible(window.reports, window.claims));
+        Ok(windows)
     }
 
     /// Says of each heal loaded when it was undone, if it was.
@@ -331,10 +323,6 @@ impl History {
     }
 }
 
-fn velocity_window_millis(report: &Report) -> i64 {
-    i64::from(report.matched.rules.velocity_hours) * 3_600_000
-}
-
 /// Earliest and latest of the clicks' times: prunes partitions.
 pub(super) fn span(clicks: &Clicks) -> Option<(Timestamp, Timestamp)> {
     let from = clicks.values().min()?;
@@ -359,94 +347,114 @@ fn heal_claim(report: &Report) -> Option<(Position, HealClaim)> {
     Some((heal.heals, claim))
 }
 
-/// What a user's reports within a span say about velocity.
-#[derive(Debug, Default)]
-struct Bought {
-    /// How many there are, whatever became of them.
+/// What velocity may look at for the claims on some clicks of a user.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    /// The earliest of the clicks.
+    from: Timestamp,
+    /// The latest.
+    to: Timestamp,
+    /// How far the rules of any claim look back that is on one of the clicks, or so soon after them
+    /// that it looks back on one.
+    hours: i32,
+    /// From how many claims on the rules of any claim here look at one.
+    claims: i32,
+    /// How many reports there are here, whatever became of them.
     reports: i64,
-    /// From how many claims on their rules look at one.
-    thresholds: BTreeSet<i32>,
 }
 
-/// A span of time by user, as columns.
-struct Spans {
-    users: Vec<Uuid>,
-    from: Vec<DateTime<Utc>>,
-    to: Vec<DateTime<Utc>>,
+impl Window {
+    fn millis(self) -> i64 {
+        i64::from(self.hours) * MILLIS_PER_HOUR
+    }
+
+    /// From when on claims count for those on the clicks.
+    fn since(self) -> Timestamp {
+        self.from.plus_millis(-self.millis())
+    }
+
+    /// Until when claims are that those on the clicks may count for.
+    fn until(self) -> Timestamp {
+        self.to.plus_millis(self.millis())
+    }
 }
 
-impl Spans {
-    /// The spans, each with one velocity window before it.
-    fn with_windows_before(spans: &BTreeMap<UserId, (Timestamp, Timestamp)>) -> Self {
-        // A span is at least one window long, so its length reaches far enough back as well.
-        let from = |(from, to): &(Timestamp, Timestamp)| from.plus_millis(-to.millis_since(*from));
-        Self {
-            users: spans.keys().map(|user| user.uuid()).collect(),
-            from: spans
-                .values()
-                .map(|span| from(span).to_datetime())
-                .collect(),
-            to: spans.values().map(|(_, to)| to.to_datetime()).collect(),
+/// Adds what the stored reports of the users say to their windows.
+async fn add_stored_reports(
+    connection: &mut PgConnection,
+    windows: &mut BTreeMap<UserId, Window>,
+) -> Result<(), LedgerError> {
+    let users: Vec<Uuid> = windows.keys().map(|user| user.uuid()).collect();
+    let from: Vec<_> = windows.values().map(|w| w.from.to_datetime()).collect();
+    let to: Vec<_> = windows.values().map(|w| w.to.to_datetime()).collect();
+    let hours: Vec<_> = windows.values().map(|window| window.hours).collect();
+    let margin = i64::from(velocity::HOURS_MAX) * MILLIS_PER_HOUR;
+    let earliest = windows.values().map(|window| window.from).min();
+    let latest = windows.values().map(|window| window.to).max();
+    // A report that was stored before its rules were counts as one with the strictest.
+    let rows = sqlx::query(
+        "SELECT w.user_id, hours, count(c.user_id) AS reports,
+                min(coalesce(velocity_claims, 1)) FILTER (WHERE c.user_id IS NOT NULL) AS claims
+         FROM (
+             SELECT user_id, from_time, to_time, greatest(hours, (
+                 SELECT max(coalesce(velocity_hours, $5)) FROM conversions c
+                 WHERE c.user_id = u.user_id
+                   AND clicked_at BETWEEN from_time AND to_time + make_interval(hours => $5)
+                   AND clicked_at BETWEEN $6 AND $7
+             )) AS hours
+             FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int[])
+                  AS u (user_id, from_time, to_time, hours)
+         ) AS w
+         LEFT JOIN conversions c ON c.user_id = w.user_id
+             AND clicked_at BETWEEN from_time - make_interval(hours => hours)
+                                AND to_time + make_interval(hours => hours)
+             AND clicked_at BETWEEN $6 AND $7
+         GROUP BY w.user_id, hours",
+    )
+    .bind(&users)
+    .bind(&from)
+    .bind(&to)
+    .bind(&hours)
+    .bind(velocity::HOURS_MAX)
+    .bind(earliest.map(|at| at.plus_millis(-margin).to_datetime()))
+    .bind(latest.map(|at| at.plus_millis(margin).to_datetime()))
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        let user = UserId::new(row.try_get("user_id")?);
+        if let Some(window) = windows.get_mut(&user) {
+            window.hours = row.try_get("hours")?;
+            window.reports += row.try_get::<i64, _>("reports")?;
+            let claims: Option<i32> = row.try_get("claims")?;
+            window.claims = claims.map_or(window.claims, |claims| window.claims.min(claims));
         }
     }
-
-    /// Binds them as the first five parameters: the last two prune partitions.
-    fn bind(&self, statement: &'static str) -> Query<'_, Postgres, PgArguments> {
-        sqlx::query(statement)
-            .bind(&self.users)
-            .bind(&self.from)
-            .bind(&self.to)
-            .bind(self.from.iter().min())
-            .bind(self.to.iter().max())
-    }
+    Ok(())
 }
 
-/// Counts the stored reports of users on clicks in the spans, and in one velocity window before
-/// them.
-async fn reports_of_users(
-    connection: &mut PgConnection,
-    spans: &BTreeMap<UserId, (Timestamp, Timestamp)>,
-) -> Result<BTreeMap<UserId, Bought>, LedgerError> {
-    // A report that was stored before its rules' threshold was counts as one that looks at all.
-    let rows = Spans::with_windows_before(spans)
-        .bind(
-            "SELECT user_id, count(*) AS reports,
-                    min(coalesce(velocity_claims, 1)) AS velocity_claims
-             FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[])
-                  AS u (user_id, since, until)
-             JOIN conversions USING (user_id)
-             WHERE clicked_at BETWEEN since AND until AND clicked_at BETWEEN $4 AND $5
-             GROUP BY user_id",
-        )
-        .fetch_all(connection)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let bought = Bought {
-                reports: row.try_get("reports")?,
-                thresholds: BTreeSet::from([row.try_get("velocity_claims")?]),
-            };
-            Ok((UserId::new(row.try_get("user_id")?), bought))
-        })
-        .collect()
-}
-
-/// Clicks of users with reports in the spans, and in one velocity window before them. Also those
-/// whose claims were undone since: a claim that closed before then counts them.
+/// Clicks of users with reports in the windows. Also those whose claims were undone since: a claim
+/// that closed before then counts them.
 async fn clicks_of_users(
     connection: &mut PgConnection,
-    spans: &BTreeMap<UserId, (Timestamp, Timestamp)>,
+    windows: &BTreeMap<UserId, Window>,
 ) -> Result<Clicks, LedgerError> {
-    let rows = Spans::with_windows_before(spans)
-        .bind(
-            "SELECT DISTINCT click_id, clicked_at
-             FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[])
-                  AS u (user_id, since, until)
-             JOIN conversions USING (user_id)
-             WHERE clicked_at BETWEEN since AND until AND clicked_at BETWEEN $4 AND $5",
-        )
-        .fetch_all(connection)
-        .await?;
+    let users: Vec<Uuid> = windows.keys().map(|user| user.uuid()).collect();
+    let since: Vec<_> = windows.values().map(|w| w.since().to_datetime()).collect();
+    let until: Vec<_> = windows.values().map(|w| w.until().to_datetime()).collect();
+    let rows = sqlx::query(
+        "SELECT DISTINCT click_id, clicked_at
+         FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[])
+              AS u (user_id, since, until)
+         JOIN conversions USING (user_id)
+         WHERE clicked_at BETWEEN since AND until AND clicked_at BETWEEN $4 AND $5",
+    )
+    .bind(&users)
+    .bind(&since)
+    .bind(&until)
+    .bind(since.iter().min())
+    .bind(until.iter().max())
+    .fetch_all(connection)
+    .await?;
     rows::clicks(&rows)
 }
 

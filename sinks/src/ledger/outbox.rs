@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LedgerError, columns::Columns, epoch};
 
-const ROWS_MAX: usize = 1_000;
+const ROWS_MAX: u16 = 1_000;
 /// How long a relay waits before it looks again: for rows of other processes, and for the lock.
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 const ERROR_WAIT: Duration = Duration::from_millis(500);
@@ -168,7 +168,7 @@ impl OutboxRelay {
     ) -> Result<(), LedgerError> {
         while !shutdown.is_cancelled() {
             // As many as are read at once, and there may be more.
-            if self.publish_once(connection).await? < ROWS_MAX {
+            if self.publish_once(connection).await? < usize::from(ROWS_MAX) {
                 let idle = tokio::time::timeout(IDLE_WAIT, self.written.notified());
                 shutdown.run_until_cancelled(idle.map(drop)).await;
             }
@@ -186,7 +186,7 @@ impl OutboxRelay {
              WHERE transaction_id < pg_snapshot_xmin(pg_current_snapshot())
              ORDER BY sequence LIMIT $1",
         )
-        .bind(ROWS_MAX as i64)
+        .bind(i64::from(ROWS_MAX))
         .fetch_all(&mut *connection)
         .await?;
         if !rows.is_empty() {

@@ -155,6 +155,9 @@ impl ConversionRow<'_> {
             .column("velocity_claims", |row| {
                 row.report.matched.rules.velocity_claims
             })
+            .column("velocity_hours", |row| {
+                row.report.matched.rules.velocity_hours
+            })
             .column("led_id", |row| row.place.map(|(claim, _)| claim.get()))
             .column("fate", |row| fate_name(row.place.map(|(_, fate)| fate)))
             .column("heals_partition", |row| {

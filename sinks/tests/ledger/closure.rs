@@ -102,15 +102,32 @@ async fn a_claim_with_stricter_rules_than_the_new_ones_is_loaded() {
 }
 
 #[tokio::test]
+async fn a_claim_whose_rules_look_further_back_than_the_new_ones_is_loaded() {
+    let sale = |number: i64, days: i32, velocity_hours: i32| {
+        let Logged::Decision(mut sale) = sale(number, 2) else {
+            unreachable!("made as a decision")
+        };
+        matched(&mut sale).click.clicked_at = T0.plus_days(days);
+        matched(&mut sale).rules.velocity_hours = velocity_hours;
+        Logged::Decision(sale)
+    };
+    for (days, expected) in [(2, "review"), (3, "confirmed")] {
+        let found = fold_one_by_one(&[sale(2, days, 72), sale(1, 0, 24)]).await;
+        assert_eq!(found.claims[&2].status, expected, "{days} days later");
+    }
+}
+
+#[tokio::test]
 async fn a_report_from_before_thresholds_were_stored_is_loaded() {
     let history = [sale(2, 2), sale(1, 5)];
     let world = World::new().await;
     world.scatter(&history[..1], 1).await;
     world.fold(1).await;
-    let forgotten = sqlx::query("UPDATE conversions SET velocity_claims = NULL")
-        .execute(&world.owner)
-        .await
-        .expect("an older row");
+    let forgotten =
+        sqlx::query("UPDATE conversions SET velocity_claims = NULL, velocity_hours = NULL")
+            .execute(&world.owner)
+            .await
+            .expect("an older row");
     assert_eq!(forgotten.rows_affected(), 1);
     world.scatter(&history[1..], 1).await;
     world.fold(1).await;

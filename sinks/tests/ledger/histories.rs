@@ -60,6 +60,7 @@ prop_compose! {
         group in 0..groups,
         place in 1_i64..8,
         velocity_claims in 2_i32..6,
+        velocity_hours in prop::sample::select(vec![4, 8, 24, 48]),
         heals in prop::option::weighted(0.25, (900_i64..903, any::<bool>())),
     ) -> Decision {
         let mut report = report;
@@ -84,6 +85,7 @@ prop_compose! {
             facts.click.tenant_id = tenant(2);
         }
         facts.rules.velocity_claims = velocity_claims;
+        facts.rules.velocity_hours = velocity_hours;
         rate_by_goal_and_amount(&mut facts.terms);
         let click = facts.click.clone();
         // As in life: else all would wait for the positions of one partition.

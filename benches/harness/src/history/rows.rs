@@ -196,7 +196,8 @@ fn conversion_row(decision: &Decision, report: &Report, entry: &Entry) -> anyhow
         "received_at": time(decision.received_at), "appended_at": time(decision.appended_at),
         "txn_id": entry.sale.order(), "network_status": "approved",
         "order_value": entry.sale.rupees(), "currency": "INR", "score": 0,
-        "velocity_claims": report.matched.rules.velocity_claims, "led_id": name,
+        "velocity_claims": report.matched.rules.velocity_claims,
+        "velocity_hours": report.matched.rules.velocity_hours, "led_id": name,
         "fate": "ledgered",
         "decision": format!("\\x{}", hex::encode(codec::encode(decision)?)),
     }))

@@ -1,11 +1,11 @@
 //! Fraud rules: weights and thresholds in their ranges, and no threshold that can't be reached.
 
+use processors::rules::velocity;
+
 use super::Checks;
 use crate::reference::file::FraudRuleValues;
 
 const CLAIMS_MAX: i32 = 1_000_000;
-/// The ledger looks at all claims of a user within these hours.
-const VELOCITY_HOURS_MAX: i32 = 720;
 const DUPLICATE_DAYS_MAX: i32 = 730;
 const HASTY_SECONDS_MAX: i32 = 86_400;
 const WEIGHT_MAX: i32 = 100;
@@ -30,7 +30,7 @@ impl Checks<'_> {
             (
                 "velocity_hours",
                 rules.velocity_hours,
-                1..=VELOCITY_HOURS_MAX,
+                1..=velocity::HOURS_MAX,
             ),
             (
                 "duplicate_days",

@@ -83,7 +83,11 @@ pub(super) const APPEND_ONLY: [&str; 2] = ["audit_log", "postings"];
 /// Columns that a role can't read of a table that it reads.
 pub(super) const HIDDEN: [(&str, &str, &[&str]); 14] = [
     (API, "clicks", &["address_hash", "address_prefix"]),
-    (API, "conversions", &["decision", "velocity_claims"]),
+    (
+        API,
+        "conversions",
+        &["decision", "velocity_claims", "velocity_hours"],
+    ),
     (API, "ledger", &["order_owner"]),
     (
         API,
