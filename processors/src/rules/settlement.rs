@@ -35,10 +35,10 @@ use super::{
 /// Everything that the state of some claims depends on.
 ///
 /// For the claims of [`Scope`] it must hold: all reports of their clicks; all reports of every
-/// click that ever named one of their orders; for their users, unless they have too few for it to be
-/// [possible](velocity::possible) that velocity says anything, all reports of clicks in the velocity
-/// window before them, and of the clicks that name those claims' orders; the commands on, and
-/// payments of, any of their reports.
+/// click that ever named one of their orders; for their users, all reports of clicks in the
+/// velocity window before them, and of the clicks that name those claims' orders, unless they are
+/// too few for it to be [possible](velocity::possible) that velocity says anything; the commands
+/// on, and payments of, any of their reports.
 #[derive(Debug, Clone, Default)]
 pub struct Neighbourhood {
     /// Reports by click.

@@ -52,9 +52,9 @@ pub fn exceeded(claim: &UserClaim, others: &[UserClaim], rules: &FraudRules) -> 
     (count >= rules.velocity_claims).then_some(count)
 }
 
-/// Whether any of a user's claims may be one too many where all rules look at one from `claims` claims
-/// on, or later, by the number of the reports alone. A claim has at least one, however the reports
-/// were grouped at any time, so of fewer [`exceeded`] says nothing, whatever they say.
+/// Whether any of a user's claims may be one too many where all rules look at one from `claims`
+/// claims on, or later, by the number of the reports alone. A claim has at least one, however the
+/// reports were grouped at any time, so of fewer [`exceeded`] says nothing, whatever they say.
 pub const fn possible(reports: i64, claims: i32) -> bool {
     reports >= claims as i64
 }
