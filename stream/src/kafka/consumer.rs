@@ -203,7 +203,17 @@ fn commit_blocking(
         holdings.changes(moved)?;
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::FencedInstanceId) => return Err(client.context().fenced()),
-            // The group has gone on without this member.
+            // The group has gone on without this member. Where it hasn't given the partitions to
+            // somebody else, the member gets them back by joining, and nobody reads them again.
+            Some(
+                RDKafkaErrorCode::RebalanceInProgress
+                | RDKafkaErrorCode::IllegalGeneration
+                | RDKafkaErrorCode::UnknownMemberId
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::WaitingForCoordinator,
+            ) if std::time::Instant::now() < deadline => std::thread::sleep(COMMIT_EVERY),
             Some(
                 RDKafkaErrorCode::IllegalGeneration
                 | RDKafkaErrorCode::UnknownMemberId
@@ -212,13 +222,6 @@ fn commit_blocking(
                 let ((topic, partition), _) = moved[0];
                 return Err(LogError::NotAssigned { topic, partition });
             }
-            Some(
-                RDKafkaErrorCode::RebalanceInProgress
-                | RDKafkaErrorCode::CoordinatorLoadInProgress
-                | RDKafkaErrorCode::CoordinatorNotAvailable
-                | RDKafkaErrorCode::NotCoordinator
-                | RDKafkaErrorCode::WaitingForCoordinator,
-            ) if std::time::Instant::now() < deadline => std::thread::sleep(COMMIT_EVERY),
             _ => return Err(Fault::of(&error).during(DOING)),
         }
     }
