@@ -391,25 +391,27 @@ async fn add_stored_reports(
     let margin = i64::from(velocity::HOURS_MAX) * MILLIS_PER_HOUR;
     let earliest = windows.values().map(|window| window.from).min();
     let latest = windows.values().map(|window| window.to).max();
-    // A report that was stored before its rules were counts as one with the strictest.
+    // A report that was stored before its rules were counts as one with the strictest. One user
+    // after the other by the index: a join would be made with all reports there are.
     let rows = sqlx::query(
-        "SELECT w.user_id, hours, count(c.user_id) AS reports,
-                min(coalesce(velocity_claims, 1)) FILTER (WHERE c.user_id IS NOT NULL) AS claims
-         FROM (
-             SELECT user_id, from_time, to_time, greatest(hours, (
-                 SELECT max(coalesce(velocity_hours, $5)) FROM conversions c
-                 WHERE c.user_id = u.user_id
-                   AND clicked_at BETWEEN from_time AND to_time + make_interval(hours => $5)
-                   AND clicked_at BETWEEN $6 AND $7
-             )) AS hours
-             FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int[])
-                  AS u (user_id, from_time, to_time, hours)
-         ) AS w
-         LEFT JOIN conversions c ON c.user_id = w.user_id
-             AND clicked_at BETWEEN from_time - make_interval(hours => hours)
-                                AND to_time + make_interval(hours => hours)
-             AND clicked_at BETWEEN $6 AND $7
-         GROUP BY w.user_id, hours",
+        "SELECT user_id, w.hours, reports, claims
+         FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int[])
+              AS u (user_id, from_time, to_time, hours),
+         LATERAL (
+             SELECT greatest(u.hours, max(coalesce(velocity_hours, $5))) AS hours
+             FROM conversions c
+             WHERE c.user_id = u.user_id
+               AND clicked_at BETWEEN from_time AND to_time + make_interval(hours => $5)
+               AND clicked_at BETWEEN $6 AND $7
+         ) AS w,
+         LATERAL (
+             SELECT count(*) AS reports, min(coalesce(velocity_claims, 1)) AS claims
+             FROM conversions c
+             WHERE c.user_id = u.user_id
+               AND clicked_at BETWEEN from_time - make_interval(hours => w.hours)
+                                  AND to_time + make_interval(hours => w.hours)
+               AND clicked_at BETWEEN $6 AND $7
+         ) AS r",
     )
     .bind(&users)
     .bind(&from)
