@@ -10,10 +10,8 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use processors::rules::history::Report;
+use processors::rules::{history::Report, velocity};
 use schemas::ClickId;
-
-const MILLIS_PER_HOUR: i64 = 3_600_000;
 
 /// A set of claims that is folded together: the node that stands for all of it.
 pub(super) type Neighbours = Node;
@@ -132,7 +130,7 @@ impl Links {
     /// Links each shopper's clicks that lie within a velocity window of the one before, and gives
     /// who is whose neighbour.
     pub fn finish(mut self) -> Neighbourhoods {
-        let window = i64::from(self.velocity_hours_max) * MILLIS_PER_HOUR;
+        let window = velocity::window_millis(self.velocity_hours_max);
         let mut clicks = std::mem::take(&mut self.clicks);
         clicks.sort_unstable();
         for pair in clicks.windows(2) {

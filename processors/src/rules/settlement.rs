@@ -36,9 +36,9 @@ use super::{
 ///
 /// For the claims of [`Scope`] it must hold: all reports of their clicks; all reports of every
 /// click that ever named one of their orders; for their users, all reports of clicks in the
-/// velocity window before them, and of the clicks that name those claims' orders, unless they are
-/// too few for it to be [possible](velocity::possible) that velocity says anything; the commands
-/// on, and payments of, any of their reports.
+/// velocity window before them, and of the clicks that name those claims' orders, unless there
+/// are too few for velocity [to matter](velocity::Window::matters); the commands on, and payments
+/// of, any of their reports.
 #[derive(Debug, Clone, Default)]
 pub struct Neighbourhood {
     /// Reports by click.

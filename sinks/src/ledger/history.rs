@@ -13,11 +13,8 @@ use schemas::{
     events::{Command, Decision},
 };
 use sqlx::{PgConnection, Row, postgres::PgRow};
-use uuid::Uuid;
 
-use super::{LedgerError, locks, rows};
-
-const MILLIS_PER_HOUR: i64 = 3_600_000;
+use super::{LedgerError, locks, rows, windows};
 
 /// A click and its time, which tells its partition.
 pub(super) type Clicks = BTreeMap<ClickId, Timestamp>;
@@ -76,22 +73,25 @@ pub(super) async fn load(
     }
     history.scope.orders = orders;
 
-    let windows = history.velocity_windows();
+    let mut windows = velocity::windows(history.reports());
     let locked: BTreeSet<UserId> = windows.keys().chain(payees).copied().collect();
     if !locked.is_empty() {
         locks::payees(connection, &locked).await?;
     }
-    let windows = history.windows_that_matter(connection, windows).await?;
+    for user in fresh.iter().filter_map(Report::user_id) {
+        if let Some(window) = windows.get_mut(&user) {
+            window.reports += 1;
+        }
+    }
+    let windows = windows::that_matter(connection, windows).await?;
     history.scope.users = windows
         .iter()
         .map(|(user, window)| (*user, (window.from, window.until())))
         .collect();
-    if !windows.is_empty() {
-        let clicks = clicks_of_users(connection, &windows).await?;
-        history.load_clicks(connection, clicks).await?;
-        let others = &history.orders() - &history.scope.orders;
-        history.load_claimants(connection, &others).await?;
-    }
+    let clicks = windows::clicks(connection, &windows).await?;
+    history.load_clicks(connection, clicks).await?;
+    let others = &history.orders() - &history.scope.orders;
+    history.load_claimants(connection, &others).await?;
     history.resolve_heals(connection).await?;
     history.read_places_again(connection).await?;
     Ok(history)
@@ -222,45 +222,6 @@ impl History {
         self.load_clicks(connection, rows::clicks(&rows)?).await
     }
 
-    /// For each user, the changed clicks and how far the rules of their own reports look.
-    fn velocity_windows(&self) -> BTreeMap<UserId, Window> {
-        let mut windows: BTreeMap<UserId, Window> = BTreeMap::new();
-        for report in self.reports() {
-            if let Some(user) = report.user_id() {
-                let at = report.matched.click.clicked_at;
-                let rules = &report.matched.rules;
-                let window = windows.entry(user).or_insert(Window {
-                    from: at,
-                    to: at,
-                    hours: rules.velocity_hours,
-                    claims: rules.velocity_claims,
-                    reports: 0,
-                });
-                window.from = window.from.min(at);
-                window.to = window.to.max(at);
-                window.hours = window.hours.max(rules.velocity_hours);
-                window.claims = window.claims.min(rules.velocity_claims);
-                window.reports += i64::from(!self.stored.contains_key(&report.position));
-            }
-        }
-        windows
-    }
-
-    /// The windows with so many reports that velocity may say something of a claim, each as long as
-    /// the rules of later claims make it. There are few: of most users nothing more needs to be
-    /// loaded.
-    async fn windows_that_matter(
-        &self,
-        connection: &mut PgConnection,
-        mut windows: BTreeMap<UserId, Window>,
-    ) -> Result<BTreeMap<UserId, Window>, LedgerError> {
-        if !windows.is_empty() {
-            add_stored_reports(connection, &mut windows).await?;
-        }
-        windows.retain(|_, window| velocity::possible(window.reports, window.claims));
-        Ok(windows)
-    }
-
     /// Says of each heal loaded when it was undone, if it was.
     async fn resolve_heals(&mut self, connection: &mut PgConnection) -> Result<(), LedgerError> {
         let parked: BTreeSet<Position> = self
@@ -345,119 +306,6 @@ fn heal_claim(report: &Report) -> Option<(Position, HealClaim)> {
         appended_at: report.appended_at,
     };
     Some((heal.heals, claim))
-}
-
-/// What velocity may look at for the claims on some clicks of a user.
-#[derive(Debug, Clone, Copy)]
-struct Window {
-    /// The earliest of the clicks.
-    from: Timestamp,
-    /// The latest.
-    to: Timestamp,
-    /// How far the rules of any claim look back that is on one of the clicks, or so soon after them
-    /// that it looks back on one.
-    hours: i32,
-    /// From how many claims on the rules of any claim here look at one.
-    claims: i32,
-    /// How many reports there are here, whatever became of them.
-    reports: i64,
-}
-
-impl Window {
-    fn millis(self) -> i64 {
-        i64::from(self.hours) * MILLIS_PER_HOUR
-    }
-
-    /// From when on claims count for those on the clicks.
-    fn since(self) -> Timestamp {
-        self.from.plus_millis(-self.millis())
-    }
-
-    /// Until when claims are that those on the clicks may count for.
-    fn until(self) -> Timestamp {
-        self.to.plus_millis(self.millis())
-    }
-}
-
-/// Adds what the stored reports of the users say to their windows.
-async fn add_stored_reports(
-    connection: &mut PgConnection,
-    windows: &mut BTreeMap<UserId, Window>,
-) -> Result<(), LedgerError> {
-    let users: Vec<Uuid> = windows.keys().map(|user| user.uuid()).collect();
-    let from: Vec<_> = windows.values().map(|w| w.from.to_datetime()).collect();
-    let to: Vec<_> = windows.values().map(|w| w.to.to_datetime()).collect();
-    let hours: Vec<_> = windows.values().map(|window| window.hours).collect();
-    let margin = i64::from(velocity::HOURS_MAX) * MILLIS_PER_HOUR;
-    let earliest = windows.values().map(|window| window.from).min();
-    let latest = windows.values().map(|window| window.to).max();
-    // A report that was stored before its rules were counts as one with the strictest. One user
-    // after the other by the index: a join would be made with all reports there are.
-    let rows = sqlx::query(
-        "SELECT user_id, w.hours, reports, claims
-         FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::int[])
-              AS u (user_id, from_time, to_time, hours),
-         LATERAL (
-             SELECT greatest(u.hours, max(coalesce(velocity_hours, $5))) AS hours
-             FROM conversions c
-             WHERE c.user_id = u.user_id
-               AND clicked_at BETWEEN from_time AND to_time + make_interval(hours => $5)
-               AND clicked_at BETWEEN $6 AND $7
-         ) AS w,
-         LATERAL (
-             SELECT count(*) AS reports, min(coalesce(velocity_claims, 1)) AS claims
-             FROM conversions c
-             WHERE c.user_id = u.user_id
-               AND clicked_at BETWEEN from_time - make_interval(hours => w.hours)
-                                  AND to_time + make_interval(hours => w.hours)
-               AND clicked_at BETWEEN $6 AND $7
-         ) AS r",
-    )
-    .bind(&users)
-    .bind(&from)
-    .bind(&to)
-    .bind(&hours)
-    .bind(velocity::HOURS_MAX)
-    .bind(earliest.map(|at| at.plus_millis(-margin).to_datetime()))
-    .bind(latest.map(|at| at.plus_millis(margin).to_datetime()))
-    .fetch_all(connection)
-    .await?;
-    for row in rows {
-        let user = UserId::new(row.try_get("user_id")?);
-        if let Some(window) = windows.get_mut(&user) {
-            window.hours = row.try_get("hours")?;
-            window.reports += row.try_get::<i64, _>("reports")?;
-            let claims: Option<i32> = row.try_get("claims")?;
-            window.claims = claims.map_or(window.claims, |claims| window.claims.min(claims));
-        }
-    }
-    Ok(())
-}
-
-/// Clicks of users with reports in the windows. Also those whose claims were undone since: a claim
-/// that closed before then counts them.
-async fn clicks_of_users(
-    connection: &mut PgConnection,
-    windows: &BTreeMap<UserId, Window>,
-) -> Result<Clicks, LedgerError> {
-    let users: Vec<Uuid> = windows.keys().map(|user| user.uuid()).collect();
-    let since: Vec<_> = windows.values().map(|w| w.since().to_datetime()).collect();
-    let until: Vec<_> = windows.values().map(|w| w.until().to_datetime()).collect();
-    let rows = sqlx::query(
-        "SELECT DISTINCT click_id, clicked_at
-         FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[])
-              AS u (user_id, since, until)
-         JOIN conversions USING (user_id)
-         WHERE clicked_at BETWEEN since AND until AND clicked_at BETWEEN $4 AND $5",
-    )
-    .bind(&users)
-    .bind(&since)
-    .bind(&until)
-    .bind(since.iter().min())
-    .bind(until.iter().max())
-    .fetch_all(connection)
-    .await?;
-    rows::clicks(&rows)
 }
 
 async fn stored_heals(

@@ -45,6 +45,7 @@ mod rows;
 pub mod schema;
 mod sink;
 mod trouble;
+mod windows;
 mod write;
 
 pub use error::LedgerError;

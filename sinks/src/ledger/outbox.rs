@@ -167,7 +167,7 @@ impl OutboxRelay {
         shutdown: &CancellationToken,
     ) -> Result<(), LedgerError> {
         while !shutdown.is_cancelled() {
-            // As many as are read at once, and there may be more.
+            // Where there were as many as are read at once, there may be more.
             if self.publish_once(connection).await? < usize::from(ROWS_MAX) {
                 let idle = tokio::time::timeout(IDLE_WAIT, self.written.notified());
                 shutdown.run_until_cancelled(idle.map(drop)).await;

@@ -2,7 +2,7 @@
 
 use schemas::{
     EventId, Position, Timestamp, Topic,
-    events::{Heal, HealAuthor},
+    events::{Decision, Heal, HealAuthor},
 };
 
 use crate::{
@@ -85,41 +85,36 @@ async fn a_duplicate_does_not_count_whoever_owns_its_order() {
 }
 
 /// The only sale on a click of shopper 9, of whom this many claims are too many.
-fn sale(number: i64, velocity_claims: i32) -> Logged {
+fn sale(number: i64, velocity_claims: i32) -> Decision {
     let mut sale = decision(number);
     matched(&mut sale).click = click(number, Some(9));
     matched(&mut sale).click.clicked_at = T0.plus_millis(number);
     matched(&mut sale).rules.velocity_claims = velocity_claims;
-    Logged::from(sale)
+    sale
 }
 
 #[tokio::test]
 async fn a_claim_with_stricter_rules_than_the_new_ones_is_loaded() {
     // The later click's sale was reported first: the second one's rules alone would let it be.
-    let found = fold_one_by_one(&[sale(2, 2), sale(1, 5)]).await;
+    let found = fold_one_by_one(&[sale(2, 2), sale(1, 5)].map(Logged::from)).await;
     let statuses: Vec<_> = found.claims.values().map(|claim| &*claim.status).collect();
     assert_eq!(statuses, ["confirmed", "review"]);
 }
 
 #[tokio::test]
 async fn a_claim_whose_rules_look_further_back_than_the_new_ones_is_loaded() {
-    let sale = |number: i64, days: i32, velocity_hours: i32| {
-        let Logged::Decision(mut sale) = sale(number, 2) else {
-            unreachable!("made as a decision")
-        };
-        matched(&mut sale).click.clicked_at = T0.plus_days(days);
-        matched(&mut sale).rules.velocity_hours = velocity_hours;
-        Logged::Decision(sale)
-    };
     for (days, expected) in [(2, "review"), (3, "confirmed")] {
-        let found = fold_one_by_one(&[sale(2, days, 72), sale(1, 0, 24)]).await;
+        let mut later = sale(2, 2);
+        matched(&mut later).click.clicked_at = T0.plus_days(days).plus_millis(1);
+        matched(&mut later).rules.velocity_hours = 72;
+        let found = fold_one_by_one(&[later, sale(1, 2)].map(Logged::from)).await;
         assert_eq!(found.claims[&2].status, expected, "{days} days later");
     }
 }
 
 #[tokio::test]
-async fn a_report_from_before_thresholds_were_stored_is_loaded() {
-    let history = [sale(2, 2), sale(1, 5)];
+async fn a_report_from_before_its_rules_were_stored_is_loaded() {
+    let history = [sale(2, 2), sale(1, 5)].map(Logged::from);
     let world = World::new().await;
     world.scatter(&history[..1], 1).await;
     world.fold(1).await;

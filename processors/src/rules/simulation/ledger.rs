@@ -18,9 +18,8 @@ use crate::rules::{
     payouts::{self, ClaimBalance, Limits, OwedClaim, PayoutState, QueuedPayout, Transfer},
     postings::{self, Booking},
     settlement::{Neighbourhood, Scope, settle},
+    velocity,
 };
-
-const VELOCITY_SPAN_MILLIS: i64 = 24 * 3_600_000;
 
 /// One record of the log, as the ledger reads it.
 #[derive(Clone)]
@@ -208,28 +207,23 @@ impl MemoryLedger {
         let orders = orders_of(&loaded);
         load(self.clicks_naming(&orders), &mut loaded);
 
-        let mut users: BTreeMap<UserId, (Timestamp, Timestamp)> = BTreeMap::new();
-        for report in loaded.values().flatten() {
-            if let Some(user) = report.user_id() {
-                let at = report.matched.click.clicked_at;
-                let span = users.entry(user).or_insert((at, at));
-                *span = (
-                    span.0.min(at),
-                    span.1.max(at.plus_millis(VELOCITY_SPAN_MILLIS)),
-                );
-            }
+        let mut windows = velocity::windows(loaded.values().flatten());
+        for (user, window) in &mut windows {
+            *window = window.among(&self.reports_of_user(*user));
         }
-        let in_window = self.reports.values().filter(|report| {
-            report
-                .user_id()
-                .and_then(|user| users.get(&user))
-                .is_some_and(|(from, to)| {
-                    let from = from.plus_millis(-VELOCITY_SPAN_MILLIS);
-                    (from..=*to).contains(&report.matched.click.clicked_at)
-                })
-        });
-        load(in_window.map(Report::click_id).collect(), &mut loaded);
+        windows.retain(|_, window| window.matters());
+        for (user, window) in &windows {
+            let mut reports = self.reports_of_user(*user);
+            let looked_at = window.since()..=window.until();
+            reports.retain(|report| looked_at.contains(&report.matched.click.clicked_at));
+            let clicks = reports.into_iter().map(Report::click_id);
+            load(clicks.collect(), &mut loaded);
+        }
         load(self.clicks_naming(&orders_of(&loaded)), &mut loaded);
+        let users = windows
+            .iter()
+            .map(|(user, window)| (*user, (window.from, window.until())))
+            .collect();
 
         let neighbourhood = Neighbourhood {
             reports: loaded,
@@ -244,6 +238,11 @@ impl MemoryLedger {
                 users,
             },
         )
+    }
+
+    fn reports_of_user(&self, user: UserId) -> Vec<&Report> {
+        let of_user = |report: &&Report| report.user_id() == Some(user);
+        self.reports.values().filter(of_user).collect()
     }
 
     fn clicks_naming(&self, orders: &BTreeSet<OrderKey>) -> BTreeSet<ClickId> {

@@ -55,6 +55,8 @@ prop_compose! {
     fn any_logged_report(number: i64)(
         report in fixtures::any_report(number),
         click in 1_i64..7,
+        velocity_claims in 2_i32..5,
+        velocity_hours in prop::sample::select(vec![6, 12, 24, 48]),
         heals in prop::option::weighted(0.25, (900_i64..903, any::<bool>())),
     ) -> Report {
         let mut report = report;
@@ -62,7 +64,8 @@ prop_compose! {
         let user = match click { 6 => None, 5 => Some(8), _ => Some(9) };
         report.matched.click = fixtures::click(click, user);
         report.matched.click.clicked_at = T0.plus_millis(click * 5 * 3_600_000);
-        report.matched.rules.velocity_claims = 3;
+        report.matched.rules.velocity_claims = velocity_claims;
+        report.matched.rules.velocity_hours = velocity_hours;
         if let Some((parked, operator)) = heals {
             report.event_id = EventId::new(parked);
             report.received_at = T0.plus_days(i32::try_from(parked - 900).expect("small"));
