@@ -101,15 +101,15 @@ impl Writer {
         loop {
             match commands.recv_timeout(PROBE_EVERY) {
                 Ok(first) => {
-                    futures::executor::block_on(self.gate.passed());
                     // What is in flight is bounded, and so is the batch.
                     let mut waiting = vec![first];
                     waiting.extend(commands.try_iter());
                     // Those whom the last batch answered are about to send more.
                     if waiting.len() > 1 {
                         thread::sleep(last_took.min(GATHERING_MAX));
-                        waiting.extend(commands.try_iter());
                     }
+                    futures::executor::block_on(self.gate.passed());
+                    waiting.extend(commands.try_iter());
                     self.condition.busy(true);
                     let started = Instant::now();
                     self.write(waiting);
