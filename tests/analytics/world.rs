@@ -152,6 +152,7 @@ impl World {
         AnalyticsSettings {
             linger: Duration::from_millis(20),
             aggregate_interval: Duration::from_millis(50),
+            aggregate_interval_behind: Duration::from_secs(5),
             progress_interval: Duration::from_millis(200),
             back_off_min: Duration::from_millis(10),
             back_off_max: Duration::from_millis(200),

@@ -38,7 +38,8 @@ pub struct AnalyticsSettings {
     /// How often aggregates are computed that batches touched.
     pub aggregate_interval: Duration,
     /// How often they are while the sink is more than a batch behind: the longer, the fewer hours
-    /// are computed twice while it catches up.
+    /// are computed twice while it catches up. Also the longest that they rest between
+    /// computations that take long.
     pub aggregate_interval_behind: Duration,
     /// How often lag and completeness are told.
     pub progress_interval: Duration,

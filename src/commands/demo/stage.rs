@@ -24,7 +24,7 @@ use schemas::{ClickId, Currency, Timestamp, Topic, token::TokenKeys};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use sinks::{
-    analytics::completeness,
+    analytics::{AnalyticsSettings, completeness},
     payouts::{
         AgcodConfig, CREATE_PATH, DispatchLimits, MessagesConfig, PayoutsConfig, TIMEOUT_MS,
         agcod::{Endpoint, signature::KeyPair},
@@ -314,7 +314,9 @@ async fn wait_for_analytics(log: &dyn Log, client: &clickhouse::Client) -> anyho
             ends.insert((topic, partition), high);
         }
     }
-    let deadline = Instant::now() + PATIENCE;
+    // Having computed much, analytics leaves aggregates alone for as long as this.
+    let rest_max = AnalyticsSettings::default().aggregate_interval_behind;
+    let deadline = Instant::now() + rest_max + PATIENCE;
     while !completeness::covers(&completeness::complete_up_to(client).await?, &ends)
         || !completeness::covers(
             &completeness::aggregates_complete_up_to(client).await?,
