@@ -87,9 +87,11 @@ impl Window {
         self.to.plus_millis(window_millis(self.hours))
     }
 
-    /// The window among all reports of the user. A ledger with tables lets them count it.
+    /// The window among all reports of the user. A ledger with tables lets them count it; this is
+    /// what it has to come to.
+    #[cfg(test)]
     #[must_use]
-    pub fn among(mut self, reports: &[&Report]) -> Self {
+    pub(super) fn among(mut self, reports: &[&Report]) -> Self {
         let between = |from: Timestamp, to: Timestamp| {
             reports
                 .iter()
