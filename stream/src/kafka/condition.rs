@@ -7,15 +7,15 @@ use std::{
 
 use rdkafka::{
     ClientContext,
+    client::Client,
     config::RDKafkaLogLevel,
     consumer::ConsumerContext,
     error::{KafkaError, RDKafkaErrorCode},
-    statistics::Statistics,
 };
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::fault::Fault;
+use super::{fault::Fault, stranded::Stranded};
 use crate::{
     error::{LogError, Refusal},
     log::Health,
@@ -165,9 +165,23 @@ impl Condition {
 }
 
 /// Hears what a client reports on its own.
-#[derive(Clone)]
 pub(super) struct Observer {
-    pub(super) condition: Arc<Condition>,
+    condition: Arc<Condition>,
+    stranded: Stranded,
+}
+
+impl Observer {
+    pub(super) fn new(condition: &Arc<Condition>) -> Self {
+        Self {
+            condition: Arc::clone(condition),
+            stranded: Stranded::default(),
+        }
+    }
+
+    /// Helps its client, which is watched, if it knows no broker.
+    pub(super) fn rescue<C: ClientContext>(&self, client: &Client<C>) {
+        self.stranded.rescue(client, &self.condition.brokers);
+    }
 }
 
 impl ClientContext for Observer {
@@ -185,7 +199,9 @@ impl ClientContext for Observer {
         }
     }
 
-    fn stats(&self, _: Statistics) {}
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.stranded.hear(statistics);
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else {

@@ -27,6 +27,7 @@ use super::{
     instances::Instance,
     membership::{ClientSlot, Clients, Member, Membership},
     settings::{KafkaSettings, member_client},
+    stranded::watched,
 };
 use crate::{
     error::LogError,
@@ -72,9 +73,7 @@ impl KafkaConsumer {
         let fault = |error: KafkaError| Fault::of(&error).during(DOING);
         let wake = Arc::new(Notify::new());
         let holdings = Holdings::new(Arc::clone(&wake));
-        let observer = Observer {
-            condition: Arc::clone(condition),
-        };
+        let observer = Observer::new(condition);
         let Seat {
             group,
             topics,
@@ -82,7 +81,7 @@ impl KafkaConsumer {
         } = seat;
         let instance_id = instance.as_ref().map(Instance::id);
         let member = Member::new(observer, settings.clone(), group, instance_id);
-        let config = member_client(settings, group, instance_id);
+        let config = watched(member_client(settings, group, instance_id));
         let member: BaseConsumer<Member> =
             BaseConsumer::from_config_and_context(&config, member).map_err(fault)?;
         let fetcher = Fetcher::new(

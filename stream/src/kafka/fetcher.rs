@@ -27,6 +27,7 @@ use super::{
     condition::{Condition, Observer},
     fault::Fault,
     settings::{KafkaSettings, fetching_client},
+    stranded::watched,
 };
 use crate::{
     error::LogError,
@@ -71,10 +72,8 @@ impl Fetcher {
         buffered_bytes_max: usize,
         wake: Arc<Notify>,
     ) -> Result<Self, KafkaError> {
-        let observer = Observer {
-            condition: Arc::clone(&condition),
-        };
-        let config = fetching_client(&settings, group, buffered_bytes_max);
+        let observer = Observer::new(&condition);
+        let config = watched(fetching_client(&settings, group, buffered_bytes_max));
         Ok(Self {
             client: Arc::new(BaseConsumer::from_config_and_context(&config, observer)?),
             settings,
@@ -210,6 +209,12 @@ impl Fetcher {
                 }
             }
         }
+    }
+
+    /// Helps a client that knows no broker.
+    pub(super) fn rescue(&self) {
+        let client = self.client.client();
+        client.context().rescue(client);
     }
 
     /// Hears what the client reports on its own. Returns how many messages came that way: each

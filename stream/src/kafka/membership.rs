@@ -23,7 +23,6 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
-    statistics::Statistics,
     types::RDKafkaRespErr,
 };
 use tracing::{debug, warn};
@@ -117,7 +116,9 @@ impl ClientContext for Member {
         self.observer.log(level, facility, message);
     }
 
-    fn stats(&self, _: Statistics) {}
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.observer.stats_raw(statistics);
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.observer.error(error, reason);
@@ -196,6 +197,7 @@ impl Membership {
             if self.clients.fetcher.serve() > 0 {
                 self.holdings.fail_astray();
             }
+            self.rescue();
             while let Some(wanted) = pending
                 .take()
                 .or_else(|| self.clients.member.context().wanted())
@@ -207,6 +209,13 @@ impl Membership {
             }
         }
         self.leave(pending);
+    }
+
+    /// Helps clients that know no broker.
+    fn rescue(&self) {
+        let Clients { member, fetcher } = &*self.clients;
+        member.context().observer.rescue(member.client());
+        fetcher.rescue();
     }
 
     /// Does what it can, and returns what is left to do.

@@ -28,6 +28,7 @@ mod queries;
 mod reader;
 mod received;
 mod settings;
+mod stranded;
 pub mod topics;
 
 use std::{
@@ -45,7 +46,7 @@ use self::{
     consumer::{KafkaConsumer, Seat, blocking},
     holdings::Holdings,
     instances::Instances,
-    monitor::Monitor,
+    monitor::{Monitor, Watched},
     producer::{Appended, Appender},
     queries::Queries,
     reader::Readers,
@@ -93,11 +94,16 @@ impl KafkaLog {
         let appender =
             Appender::new(settings.clone(), Arc::clone(&condition), times).map_err(fault)?;
         let queries = Queries::new(settings.clone(), Arc::clone(&condition)).map_err(fault)?;
-        let monitor = Monitor::start(settings.clone(), queries.client(), Arc::clone(&condition))
+        let appender = Arc::new(appender);
+        let watched = Watched {
+            client: queries.client(),
+            appender: Arc::clone(&appender),
+        };
+        let monitor = Monitor::start(settings.clone(), watched, Arc::clone(&condition))
             .map_err(|error| LogError::storage("starting the monitor", error))?;
         Ok(Arc::new(Self {
             readers: Arc::new(Readers::new(settings.clone(), Arc::clone(&condition))),
-            appender: Arc::new(appender),
+            appender,
             queries: Arc::new(queries),
             admin: OnceLock::new(),
             members: Mutex::default(),
@@ -118,9 +124,7 @@ impl KafkaLog {
         if let Some(admin) = self.admin.get() {
             return Ok(admin);
         }
-        let observer = Observer {
-            condition: Arc::clone(&self.condition),
-        };
+        let observer = Observer::new(&self.condition);
         let admin = topics::connect(&self.settings, observer)?;
         // Two at once make two, and one of them is kept.
         Ok(self.admin.get_or_init(|| admin))

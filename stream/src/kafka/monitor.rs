@@ -19,6 +19,7 @@ use super::{
     asking::hear,
     condition::{Condition, Observer},
     fault::Fault,
+    producer::Appender,
     settings::KafkaSettings,
 };
 
@@ -29,6 +30,21 @@ const TROUBLED_FOR: Duration = Duration::from_millis(500);
 /// How long brokers may take to say what they have.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
+/// The clients that nobody else looks after.
+pub(super) struct Watched {
+    /// The one to look with.
+    pub(super) client: Arc<BaseConsumer<Observer>>,
+    pub(super) appender: Arc<Appender>,
+}
+
+impl Watched {
+    fn rescue(&self) {
+        let client = self.client.client();
+        client.context().rescue(client);
+        self.appender.rescue();
+    }
+}
+
 /// Stops the monitor when dropped.
 pub(super) struct Monitor {
     _running: mpsc::Sender<()>,
@@ -37,7 +53,7 @@ pub(super) struct Monitor {
 impl Monitor {
     pub(super) fn start(
         settings: KafkaSettings,
-        client: Arc<BaseConsumer<Observer>>,
+        watched: Watched,
         condition: Arc<Condition>,
     ) -> std::io::Result<Self> {
         let (running, stopped) = mpsc::channel();
@@ -45,7 +61,8 @@ impl Monitor {
             .name("kafka-monitor".to_owned())
             .spawn(move || {
                 loop {
-                    let found = look(&settings, &client);
+                    let found = look(&settings, &watched.client);
+                    watched.rescue();
                     let wait = if found.is_ok() {
                         CONTENT_FOR
                     } else {

@@ -21,7 +21,6 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::{DeliveryResult, Header, OwnedHeaders},
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
-    statistics::Statistics,
 };
 use schemas::{Position, Timestamp, Topic};
 use tokio::sync::oneshot;
@@ -31,6 +30,7 @@ use super::{
     condition::{Condition, Observer},
     fault::Fault,
     settings::{AppendTimes, KafkaSettings, producer_client},
+    stranded::watched,
 };
 use crate::{
     admission::{Admission, Permit},
@@ -165,6 +165,14 @@ impl Appender {
         Ok(producer.clone())
     }
 
+    /// Helps a producer that knows no broker.
+    pub(super) fn rescue(&self) {
+        let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = producer.client();
+        let Deliveries(observer) = &**client.context();
+        observer.rescue(client);
+    }
+
     /// Waits until everything in flight has its outcome. Blocks.
     pub(super) fn finish(&self) {
         let producer = self
@@ -184,10 +192,8 @@ fn connect(
     settings: &KafkaSettings,
     condition: &Arc<Condition>,
 ) -> Result<RawProducer, KafkaError> {
-    let deliveries = Deliveries(Observer {
-        condition: Arc::clone(condition),
-    });
-    ThreadedProducer::from_config_and_context(&producer_client(settings), deliveries)
+    let deliveries = Deliveries(Observer::new(condition));
+    ThreadedProducer::from_config_and_context(&watched(producer_client(settings)), deliveries)
 }
 
 fn headers(record: &NewRecord) -> Option<OwnedHeaders> {
@@ -352,7 +358,9 @@ impl ClientContext for Deliveries {
         self.0.log(level, facility, message);
     }
 
-    fn stats(&self, _: Statistics) {}
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.0.stats_raw(statistics);
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.0.error(error, reason);

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rdkafka::{
@@ -19,6 +19,7 @@ use super::{
     condition::{Condition, Observer},
     fault::Fault,
     settings::{KafkaSettings, fetching_client, query_client},
+    stranded::watched,
 };
 use crate::{
     error::LogError,
@@ -44,10 +45,9 @@ impl Queries {
         settings: KafkaSettings,
         condition: Arc<Condition>,
     ) -> Result<Self, KafkaError> {
-        let observer = Observer {
-            condition: Arc::clone(&condition),
-        };
-        let client = BaseConsumer::from_config_and_context(&query_client(&settings), observer)?;
+        let observer = Observer::new(&condition);
+        let client =
+            BaseConsumer::from_config_and_context(&watched(query_client(&settings)), observer)?;
         Ok(Self {
             settings,
             condition,
@@ -107,24 +107,30 @@ impl Queries {
             asked.add_partition(&name, partition);
             single(&client.committed_offsets(asked, within)?)
         })
-        .map_err(|error| self.fault(&error, &name).during(DOING))
+        .map_err(|error| {
+            // Nobody looks after it, and it may be of no use any more.
+            self.groups().remove(group);
+            self.fault(&error, &name).during(DOING)
+        })
     }
 
     fn client_of(&self, group: &str) -> Result<Arc<BaseConsumer<Observer>>, KafkaError> {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut groups = self.groups();
         if let Some(client) = groups.get(group) {
             return Ok(Arc::clone(client));
         }
         let config = fetching_client(&self.settings, group, BUFFERED_BYTES_MAX);
-        let observer = Observer {
-            condition: Arc::clone(&self.condition),
-        };
+        let observer = Observer::new(&self.condition);
         let client = Arc::new(BaseConsumer::from_config_and_context(&config, observer)?);
         if groups.len() >= GROUPS_KEPT_MAX {
             groups.pop_first();
         }
         groups.insert(group.to_owned(), Arc::clone(&client));
         Ok(client)
+    }
+
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<String, Arc<BaseConsumer<Observer>>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fault(&self, error: &KafkaError, name: &str) -> Fault {

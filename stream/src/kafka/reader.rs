@@ -108,9 +108,7 @@ impl Readers {
     fn connect(&self) -> Result<Reader, KafkaError> {
         let mut config = fetching_client(&self.settings, GROUP, BUFFERED_BYTES_MAX);
         config.set("enable.partition.eof", "true");
-        let observer = Observer {
-            condition: Arc::clone(&self.condition),
-        };
+        let observer = Observer::new(&self.condition);
         Ok(Reader {
             client: BaseConsumer::from_config_and_context(&config, observer)?,
             next: None,

@@ -107,6 +107,12 @@ impl KafkaSettings {
 /// Requests that wait for their answers fill a batch within a millisecond, or never will.
 const DEFAULT_LINGER: Duration = Duration::from_millis(1);
 
+/// How long a broker may take to answer, where nothing else says so. librdkafka takes a question
+/// about a topic for under way for as long, also when the broker that it went to is dropped: one
+/// that its cluster doesn't name at that moment, as every broker for an instant after its start. A
+/// client without a broker then stood still for the whole of the default, a minute (ADR 0019).
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
 /// Encryption and credentials. The default is neither, for a broker on loopback or in a network
 /// of its own.
 #[derive(Debug, Clone, Default)]
@@ -205,6 +211,7 @@ fn client(settings: &KafkaSettings) -> ClientConfig {
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.connection.setup.timeout.ms", "5000")
+        .set("socket.timeout.ms", ANSWERED_WITHIN.as_millis().to_string())
         .set("socket.keepalive.enable", "true")
         // Brokers close idle connections all the time.
         .set("log.connection.close", "false");

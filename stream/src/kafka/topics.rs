@@ -230,9 +230,7 @@ impl Cluster {
     fn connect(settings: &KafkaSettings) -> Result<Self, LogError> {
         settings.check()?;
         let condition = Condition::new(&settings.brokers);
-        let observer = Observer {
-            condition: Arc::clone(&condition),
-        };
+        let observer = Observer::new(&condition);
         Ok(Self {
             settings: settings.clone(),
             condition,
@@ -390,9 +388,7 @@ fn found(
     condition: &Arc<Condition>,
 ) -> Result<BTreeMap<String, Found>, LogError> {
     const DOING: &str = "asking for topics";
-    let observer = Observer {
-        condition: Arc::clone(condition),
-    };
+    let observer = Observer::new(condition);
     // A consumer, since only that may ask for a topic without having it made.
     let client: BaseConsumer<Observer> =
         BaseConsumer::from_config_and_context(&query_client(settings), observer)

@@ -2,7 +2,7 @@
 //! goes on by itself.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -49,6 +49,51 @@ async fn a_broker_that_is_down_at_the_start_is_waited_for() {
     broker.restart().unwrap();
     log.ready(cluster::READY_WITHIN).await.unwrap();
     append(&*log, Topic::Clicks, vec![record(1)]).await;
+}
+
+/// A broker whose heartbeats are further apart than its session lasts: its cluster gives up on it
+/// over and over, and names no broker at all to whoever asks meanwhile. A client without brokers
+/// has nobody to ask again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_its_cluster_gives_up_on_is_found_again() {
+    const TOPIC: Topic = Topic::Clicks;
+    const APPENDS: usize = 8;
+    let broker = cluster::own(
+        BrokerOptions::default()
+            .with("broker.session.timeout.ms", 1000)
+            .with("broker.heartbeat.interval.ms", 2000),
+    );
+    let log = cluster::fresh(&cluster::settings(broker.bootstrap())).await;
+    let mut member = log
+        .join("group", &[TOPIC], GroupSettings::default())
+        .await
+        .unwrap();
+    for number in 0..APPENDS {
+        until("the log takes a record", async || {
+            match log.append(TOPIC, vec![record(number)]).await {
+                Ok(_) => true,
+                Err(error) => {
+                    println!("{number}: {error}");
+                    false
+                }
+            }
+        })
+        .await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let mut read = BTreeSet::new();
+    until("everything is read", async || {
+        match member.next(APPENDS, Duration::from_millis(100)).await {
+            Ok(GroupEvent::Records(records)) => {
+                read.extend(records.into_iter().map(|record| record.value));
+            }
+            Ok(GroupEvent::Revoked(partitions)) => member.release(partitions).await.unwrap(),
+            Ok(GroupEvent::Assigned(_) | GroupEvent::Idle) => {}
+            Err(error) => println!("passing: {error}"),
+        }
+        read.len() == APPENDS
+    })
+    .await;
 }
 
 /// What appenders were told.
