@@ -63,8 +63,9 @@ pub(super) fn server_properties(
         ("group.min.session.timeout.ms", "500".to_owned()),
         ("group.consumer.min.session.timeout.ms", "500".to_owned()),
         ("group.consumer.min.heartbeat.interval.ms", "100".to_owned()),
-        // After a kill, the controller waits for the old registration to run out.
-        ("broker.session.timeout.ms", "2000".to_owned()),
+        // After a kill, the controller waits for the old registration to run out; on a machine that
+        // is short of time a broker that is well must not miss it.
+        ("broker.session.timeout.ms", "6000".to_owned()),
         ("broker.heartbeat.interval.ms", "500".to_owned()),
         // Little memory: by default the cleaner alone takes 128 MB of the heap.
         ("log.cleaner.dedupe.buffer.size", "2097152".to_owned()),

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use schemas::{Position, Topic};
@@ -20,6 +20,9 @@ use stream::{
 
 /// A broker on two busy cores takes its time.
 pub const READY_WITHIN: Duration = Duration::from_mins(1);
+
+/// And whatever else is waited for.
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The broker that these tests share.
 pub fn shared() -> &'static KafkaBroker {
@@ -119,11 +122,12 @@ pub async fn read_all(log: &dyn Log, topic: Topic, partition: i32) -> Vec<Record
 
 /// Waits until `done`; a test that hangs here would have failed.
 pub async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
-    for _ in 0..1_200 {
-        if done().await {
-            return;
-        }
+    let started = Instant::now();
+    while !done().await {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{what}: not within {PATIENCE:?}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("{what}: not within a minute");
 }
