@@ -6,8 +6,9 @@ use std::{
 };
 
 use rdkafka::{
-    consumer::BaseConsumer,
+    consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    metadata::MetadataTopic,
 };
 
 use super::{
@@ -31,6 +32,38 @@ pub(super) fn patiently<T>(
             answer => return answer,
         }
     }
+}
+
+/// What a partition holds. Blocks.
+pub(super) fn watermarks(
+    client: &BaseConsumer<Observer>,
+    name: &str,
+    partition: i32,
+    within: Duration,
+) -> KafkaResult<(i64, i64)> {
+    patiently(within, || {
+        let error = match client.fetch_watermarks(name, partition, within) {
+            Err(error) if missing(&error) => error,
+            answer => return answer,
+        };
+        // A client takes a topic for missing too while it waits, perhaps in vain, for its partitions
+        // (ADR 0019). A question of ours is asked in any case, and its answer remembered.
+        let metadata = client.fetch_metadata(Some(name), within)?;
+        let there = metadata
+            .topics()
+            .iter()
+            .flat_map(MetadataTopic::partitions)
+            .any(|found| found.id() == partition);
+        Err(if there {
+            KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable)
+        } else {
+            error
+        })
+    })
+}
+
+fn missing(error: &KafkaError) -> bool {
+    matches!(Fault::of(error), Fault::TopicMissing { .. })
 }
 
 /// Hears what a client that isn't read from reports on its own, such as why it can't connect.

@@ -23,7 +23,7 @@ use rdkafka::{
 use tokio::sync::Notify;
 
 use super::{
-    asking::{hear, of_question, patiently},
+    asking::{hear, of_question, patiently, watermarks},
     condition::{Condition, Observer},
     fault::Fault,
     settings::{KafkaSettings, fetching_client},
@@ -132,10 +132,7 @@ impl Fetcher {
     pub(super) fn watermarks(&self, (topic, partition): Partition) -> Result<Watermarks, LogError> {
         let name = self.settings.topic_name(topic);
         let within = self.settings.request_timeout;
-        let (low, high) = patiently(within, || {
-            self.client.fetch_watermarks(&name, partition, within)
-        })
-        .map_err(|error| {
+        let (low, high) = watermarks(&self.client, &name, partition, within).map_err(|error| {
             of_question(&error, &name, &self.condition).during("asking for watermarks")
         })?;
         Ok(Watermarks { low, high })

@@ -15,7 +15,7 @@ use rdkafka::{
 use schemas::Timestamp;
 
 use super::{
-    asking::{of_question, patiently},
+    asking::{of_question, patiently, watermarks},
     condition::{Condition, Observer},
     fault::Fault,
     settings::{KafkaSettings, fetching_client, query_client},
@@ -64,10 +64,8 @@ impl Queries {
     pub(super) fn watermarks(&self, (topic, partition): Partition) -> Result<Watermarks, LogError> {
         let name = self.settings.topic_name(topic);
         let within = self.settings.request_timeout;
-        let (low, high) = patiently(within, || {
-            self.client.fetch_watermarks(&name, partition, within)
-        })
-        .map_err(|error| self.fault(&error, &name).during("asking for watermarks"))?;
+        let (low, high) = watermarks(&self.client, &name, partition, within)
+            .map_err(|error| self.fault(&error, &name).during("asking for watermarks"))?;
         Ok(Watermarks { low, high })
     }
 

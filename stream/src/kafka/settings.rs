@@ -34,7 +34,8 @@ pub struct KafkaSettings {
     /// After which an append that no broker acknowledged has an unknown outcome. Below the time
     /// that ingest gives the log (10 s), so that the log's own answer comes first.
     pub delivery_timeout: Duration,
-    /// How long a question to a broker may take: watermarks, offsets, reads without a group.
+    /// How long a question to a broker may take: watermarks, offsets, reads without a group. Below
+    /// the delivery timeout, so that an append outlives a question that was lost.
     pub request_timeout: Duration,
     /// After which a member of a group that is not heard of loses its partitions. What a killed
     /// process held stands still for that long.
@@ -106,12 +107,6 @@ impl KafkaSettings {
 ///
 /// Requests that wait for their answers fill a batch within a millisecond, or never will.
 const DEFAULT_LINGER: Duration = Duration::from_millis(1);
-
-/// How long a broker may take to answer, where nothing else says so. librdkafka takes a question
-/// about a topic for under way for as long, also when the broker that it went to is dropped: one
-/// that its cluster doesn't name at that moment, as every broker for an instant after its start. A
-/// client without a broker then stood still for the whole of the default, a minute (ADR 0019).
-const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Encryption and credentials. The default is neither, for a broker on loopback or in a network
 /// of its own.
@@ -200,6 +195,7 @@ pub enum AppendTimes {
 
 /// What every client is told.
 fn client(settings: &KafkaSettings) -> ClientConfig {
+    let request_timeout_ms = settings.request_timeout.as_millis();
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.brokers)
@@ -211,7 +207,9 @@ fn client(settings: &KafkaSettings) -> ClientConfig {
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.connection.setup.timeout.ms", "5000")
-        .set("socket.timeout.ms", ANSWERED_WITHIN.as_millis().to_string())
+        // So long librdkafka also takes a question about a topic for under way whose broker is gone,
+        // and doesn't ask again: of the default, a minute, nothing would be appended (ADR 0019).
+        .set("socket.timeout.ms", request_timeout_ms.to_string())
         .set("socket.keepalive.enable", "true")
         // Brokers close idle connections all the time.
         .set("log.connection.close", "false");

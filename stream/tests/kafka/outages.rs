@@ -14,7 +14,10 @@ use schemas::{Position, Topic};
 use stream::{
     AppendError, GroupEvent, GroupSettings, Health, Log, Refusal,
     broker::BrokerOptions,
-    kafka::{AppendTimes, Fault, KafkaLog, topics::TopicTimes},
+    kafka::{
+        AppendTimes, Fault, KafkaLog, KafkaSettings,
+        topics::{self, TopicTimes},
+    },
 };
 
 use crate::cluster::{self, append, read_all, record, until};
@@ -60,10 +63,18 @@ async fn a_broker_that_its_cluster_gives_up_on_is_found_again() {
     const APPENDS: usize = 8;
     let broker = cluster::own(
         BrokerOptions::default()
-            .with("broker.session.timeout.ms", 1000)
-            .with("broker.heartbeat.interval.ms", 2000),
+            .with("broker.session.timeout.ms", 3000)
+            .with("broker.heartbeat.interval.ms", 4000),
     );
-    let log = cluster::fresh(&cluster::settings(broker.bootstrap())).await;
+    let mut settings = cluster::settings(broker.bootstrap());
+    settings.request_timeout = KafkaSettings::new("").request_timeout;
+    until("its topics are made", async || {
+        topics::ensure(&settings, &cluster::single(TopicTimes::Broker))
+            .await
+            .is_ok_and(|report| report.as_expected())
+    })
+    .await;
+    let log = cluster::open(&settings, AppendTimes::Broker).await;
     let mut member = log
         .join("group", &[TOPIC], GroupSettings::default())
         .await
