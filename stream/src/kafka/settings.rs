@@ -207,8 +207,8 @@ fn client(settings: &KafkaSettings) -> ClientConfig {
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.connection.setup.timeout.ms", "5000")
-        // So long librdkafka also takes a question about a topic for under way whose broker is gone,
-        // and doesn't ask again: of the default, a minute, nothing would be appended (ADR 0019).
+        // For so long librdkafka also takes a question about a topic for under way whose broker is
+        // gone. With the default nothing was appended for a minute then (ADR 0019).
         .set("socket.timeout.ms", request_timeout_ms.to_string())
         .set("socket.keepalive.enable", "true")
         // Brokers close idle connections all the time.
