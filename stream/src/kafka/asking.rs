@@ -46,8 +46,8 @@ pub(super) fn watermarks(
             Err(error) if missing(&error) => error,
             answer => return answer,
         };
-        // A client takes a topic for missing too while it waits, perhaps in vain, for its partitions
-        // (ADR 0019). A question of ours is asked in any case, and its answer remembered.
+        // A client takes a topic for missing too while it waits, perhaps in vain, to hear of its
+        // partitions (ADR 0019). A question of ours is asked in any case, and its answer kept.
         let metadata = client.fetch_metadata(Some(name), within)?;
         let there = metadata
             .topics()
